@@ -1,0 +1,1 @@
+"""The model, the engines that run its pass, the driver, and the starts."""

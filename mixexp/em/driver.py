@@ -1,0 +1,244 @@
+"""`EM`: the driver that turns passes into a maximum, for one start or a batch of them.
+
+Each pass gives the objective at the current point and, through the M-step, the EM map's image
+of it. Anderson's mixing of the last images proposes the next point; a guard accepts it only if
+the penalised objective does not fall, else the plain EM image is tried, then halvings towards
+the last good point. Statistics are taken once per pass, whether accepted or not.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._component import Component
+from .model import MoEModel
+from .params import take
+from .status import Status
+
+ROUNDING = 1e-11  # relative fall of the objective that is rounding, not descent
+MAX_HALVINGS = 40
+
+
+class EMState(NamedTuple):
+    """Everything the loop carries from one pass to the next, for S starts of d parameters.
+
+    point (S, d) is to be evaluated next; anchor, objective and image belong to the last
+    accepted point; history_step and history_residual (S, h, d) feed the acceleration; path holds
+    the anchors' objectives; code is 0 while running, else an index into `OUTCOMES`.
+    """
+
+    n_pass: int
+    point: np.ndarray
+    accelerated: np.ndarray
+    anchor: np.ndarray
+    objective: np.ndarray
+    image: np.ndarray
+    residual: np.ndarray
+    certificate: np.ndarray
+    gain: np.ndarray
+    halvings: np.ndarray
+    history_step: np.ndarray
+    history_residual: np.ndarray
+    code: np.ndarray
+    path: tuple
+
+
+OUTCOMES = (None, Status.CONVERGED, Status.STALLED, Status.MAX_PASSES, Status.INTERRUPTED)
+
+
+class EMResult(NamedTuple):
+    """What a run returns for each of S starts.
+
+    params : MoEParams batch; objective (S,) penalised, per unit weight; path: list of (S,)
+    arrays; status: list of Status; certificate (S,): largest absolute gradient per unit weight
+    on the standardised scale; n_pass: passes over the rows.
+    """
+
+    params: Any
+    objective: np.ndarray
+    path: list
+    status: list
+    certificate: np.ndarray
+    n_pass: int
+
+
+class EM(Component):
+    """Expectation-maximisation with a monotone guard and Anderson acceleration.
+
+    Parameters
+    ----------
+    max_passes : int, default=2000
+        Limit of passes over the rows.
+    tol : float, default=1e-12
+        Converged when the gain that one more Newton-like step promises, per unit weight, is
+        below this...
+    gradient_tol : float, default=1e-6
+        ... and no component of the gradient of the penalised objective, per unit weight and on
+        the standardised scale, exceeds this.
+    acceleration : int, default=8
+        How many past steps Anderson's mixing uses; 0 is plain EM.
+
+    References
+    ----------
+    Walker and Ni (2011), "Anderson acceleration for fixed-point iterations", SIAM J. Numer.
+    Anal. 49; Henderson and Varadhan (2019), "Damped Anderson acceleration with restarts and
+    monotonicity control for accelerating EM", J. Comput. Graph. Stat. 28.
+    """
+
+    def __init__(self, max_passes=2000, tol=1e-12, gradient_tol=1e-6, acceleration=8):
+        self.max_passes = max_passes
+        self.tol = tol
+        self.gradient_tol = gradient_tol
+        self.acceleration = acceleration
+
+    def run(self, model: MoEModel, params, engine, *, callback=None, state=None) -> EMResult:
+        """Maximise from a batch of starts.
+
+        Parameters
+        ----------
+        params : MoEParams batch
+        engine : Engine
+        callback : callable or None
+            ``callback(state) -> bool`` after every pass; True stops.
+        state : EMState or None
+            Continue from a stored state instead of ``params``.
+        """
+        template = take(params, slice(0, 1))
+        if state is None:
+            state = self._first_state(model.pack(params))
+        while not state.code.all():
+            state = self._pass(state, model, template, engine)
+            if callback is not None and callback(state):
+                state = _stop(state, Status.INTERRUPTED)
+            if state.n_pass >= self.max_passes:
+                state = _stop(state, Status.MAX_PASSES)
+        return EMResult(
+            model.unpack(state.anchor, template),
+            state.objective,
+            list(state.path),
+            [OUTCOMES[code] for code in state.code],
+            state.certificate,
+            state.n_pass,
+        )
+
+    def _first_state(self, point):
+        S, d = point.shape
+        h = self.acceleration
+        return EMState(
+            n_pass=0,
+            point=point,
+            accelerated=np.zeros(S, dtype=bool),
+            anchor=point.copy(),
+            objective=np.full(S, -np.inf),
+            image=point.copy(),
+            residual=np.zeros((S, d)),
+            certificate=np.full(S, np.inf),
+            gain=np.full(S, np.inf),
+            halvings=np.zeros(S, dtype=int),
+            history_step=np.zeros((S, h, d)),
+            history_residual=np.zeros((S, h, d)),
+            code=np.zeros(S, dtype=int),
+            path=(),
+        )
+
+    def _pass(self, state, model, template, engine):
+        """One pass over the rows for all starts that still run."""
+        if not state.code.any():
+            new = self._advance(state, model, template, engine)
+        else:
+            running = np.flatnonzero(state.code == 0)
+            part = _take_state(state, running)
+            new = _put_state(state, running, self._advance(part, model, template, engine))
+        return new._replace(n_pass=state.n_pass + 1, path=(*state.path, new.objective.copy()))
+
+    def _advance(self, state, model, template, engine):
+        params = model.unpack(state.point, template)
+        point = model.pack(params)  # inside the bounds
+        result = engine.run(model, params)
+        objective = result.loglik / engine.total_weight - model.penalty(params)
+        slack = ROUNDING * (1 + np.abs(objective))
+        first = ~np.isfinite(state.objective)
+        accepted = (objective >= state.objective - slack) | first
+        image = model.pack(model.m_step(params, result.statistics))
+        gradient = model.gradient(params, result.statistics)
+        residual = image - point
+        gain = 0.5 * np.abs((gradient * residual).sum(axis=1))
+        certificate = np.abs(gradient).max(axis=1)
+        history = self._remember(state, accepted & ~first, point, residual)
+        proposal = self._mix(point, residual, *history)
+        keep = accepted[:, None]
+        halvings = np.where(accepted | state.accelerated, 0, state.halvings + 1)
+        retreat = np.where(
+            state.accelerated[:, None], state.image, 0.5 * (state.anchor + state.point)
+        )
+        done = accepted & (gain <= self.tol) & (certificate <= self.gradient_tol)
+        code = np.where(done, 1, np.where(halvings > MAX_HALVINGS, 2, 0))
+        return state._replace(
+            point=np.where(keep, proposal, retreat),
+            accelerated=np.where(accepted, np.any(proposal != image, axis=1), False),
+            anchor=np.where(keep, point, state.anchor),
+            objective=np.where(accepted, np.maximum(objective, state.objective), state.objective),
+            image=np.where(keep, image, state.image),
+            residual=np.where(keep, residual, state.residual),
+            certificate=np.where(accepted, certificate, state.certificate),
+            gain=np.where(accepted, gain, state.gain),
+            halvings=halvings,
+            history_step=history[0],
+            history_residual=history[1],
+            code=code,
+        )
+
+    def _remember(self, state, accepted, point, residual):
+        """Histories with the newest differences in slot n_pass mod h; a rejected mix forgets."""
+        steps, residuals = state.history_step, state.history_residual
+        if self.acceleration == 0:
+            return steps, residuals
+        steps, residuals = steps.copy(), residuals.copy()
+        slot = state.n_pass % self.acceleration
+        steps[:, slot] = np.where(accepted[:, None], point - state.anchor, 0)
+        residuals[:, slot] = np.where(accepted[:, None], residual - state.residual, 0)
+        forget = ~accepted & state.accelerated
+        steps[forget], residuals[forget] = 0, 0
+        return steps, residuals
+
+    def _mix(self, point, residual, steps, residuals):
+        """Anderson's proposal; with an empty history it is the EM image itself."""
+        if self.acceleration == 0:
+            return point + residual
+        gram = residuals @ residuals.transpose(0, 2, 1)
+        trace = np.einsum("shh->s", gram)[:, None, None]
+        regular = gram + (1e-12 * trace + 1e-300) * np.eye(self.acceleration)
+        right = np.einsum("shd,sd->sh", residuals, residual)
+        mixing = np.linalg.solve(regular, right[:, :, None])
+        change = ((steps + residuals).transpose(0, 2, 1) @ mixing)[:, :, 0]
+        proposal = point + residual - change
+        finite = np.isfinite(proposal).all(axis=1, keepdims=True)
+        return np.where(finite, proposal, point + residual)
+
+
+def _stop(state, status):
+    return state._replace(code=np.where(state.code == 0, OUTCOMES.index(status), state.code))
+
+
+_WHOLE = ("n_pass", "path")
+
+
+def _take_state(state, index):
+    return EMState(
+        *(
+            value if name in _WHOLE else value[index]
+            for name, value in zip(state._fields, state, strict=True)
+        )
+    )
+
+
+def _put_state(state, index, part):
+    fields = {}
+    for name, value in zip(state._fields, state, strict=True):
+        if name not in _WHOLE:
+            whole = value.copy()
+            whole[index] = getattr(part, name)
+            fields[name] = whole
+    return state._replace(**fields)

@@ -1,0 +1,5 @@
+"""Engines: where a pass runs."""
+
+from .memory import MemoryEngine
+
+__all__ = ["MemoryEngine"]

@@ -1,0 +1,158 @@
+"""`MoEModel`: a gate and an expert family over chosen columns; all of it pure functions."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import special
+
+from .params import MoEParams, PassResult, Statistics, stack, tree_map
+from .rows import Rows, Scaling, design
+
+
+class MoEModel(NamedTuple):
+    """p(y | x) = sum_k pi_k(x) f_k(y | x) on standardised columns.
+
+    Attributes
+    ----------
+    gate, expert : Gate, Expert
+    K : int
+    gate_columns, expert_columns : int arrays
+        Columns of X that each half uses.
+    scaling : Scaling
+    """
+
+    gate: Any
+    expert: Any
+    K: int
+    gate_columns: np.ndarray
+    expert_columns: np.ndarray
+    scaling: Scaling
+
+    # --- one parameter set, one block of rows -----------------------------------------------
+
+    def gate_design(self, X):
+        return design(X, self.gate_columns, self.scaling)
+
+    def expert_design(self, X):
+        return design(X, self.expert_columns, self.scaling)
+
+    def initial(self, rows: Rows) -> MoEParams:
+        """Neutral parameters: equal gate, every expert the intercept-only fit."""
+        weight = np.ones(rows.n) if rows.weight is None else rows.weight
+        y = self.scaling.target(rows.y)
+        expert = self.expert.initial(
+            self.K, len(self.expert_columns) + 1, y, weight, rows.offset, rows.trials
+        )
+        return MoEParams(self.gate.initial(self.K, len(self.gate_columns) + 1), expert)
+
+    def log_gate(self, params, X):
+        """(n, K) log gate probabilities."""
+        return self.gate.log_prob(params.gate, self.gate_design(X))
+
+    def log_joint(self, params, rows: Rows):
+        """(n, K) log pi_k(x) f_k(y | x), in the user's units of y."""
+        return self._log_joint(params, rows) - np.log(self.scaling.y_scale).sum()
+
+    def _log_joint(self, params, rows):
+        log_density = self.expert.log_density(
+            params.expert,
+            self.expert_design(rows.X),
+            self.scaling.target(rows.y),
+            rows.offset,
+            rows.trials,
+        )
+        return self.log_gate(params, rows.X) + log_density
+
+    def log_prob(self, params, rows: Rows):
+        """(n,) log p(y | x), in the user's units of y."""
+        return special.logsumexp(self.log_joint(params, rows), axis=1)
+
+    def responsibilities(self, params, rows: Rows):
+        """(n, K) posterior probabilities of the experts."""
+        joint = self.log_joint(params, rows)
+        return np.exp(joint - special.logsumexp(joint, axis=1, keepdims=True))
+
+    def statistics(self, params, rows: Rows, resp=None) -> PassResult:
+        """Log-likelihood and additive statistics of a block.
+
+        ``resp`` (n, K), if given, replaces the responsibilities: how starts enter.
+        """
+        weight = np.ones(rows.n) if rows.weight is None else rows.weight
+        X_gate = self.gate_design(rows.X)
+        X_expert = self.expert_design(rows.X)
+        y = self.scaling.target(rows.y)
+        joint = self.gate.log_prob(params.gate, X_gate) + self.expert.log_density(
+            params.expert, X_expert, y, rows.offset, rows.trials
+        )
+        log_p = special.logsumexp(joint, axis=1)
+        if resp is None:
+            resp = np.exp(joint - log_p[:, None])
+        resp = resp * weight[:, None]
+        loglik = weight @ log_p - weight.sum() * np.log(self.scaling.y_scale).sum()
+        return PassResult(
+            np.asarray(loglik),
+            Statistics(
+                self.gate.statistics(params.gate, X_gate, resp, weight),
+                self.expert.statistics(
+                    params.expert, X_expert, y, resp, weight, rows.offset, rows.trials
+                ),
+            ),
+        )
+
+    # --- batched over parameter sets --------------------------------------------------------
+
+    def m_step(self, params, stats) -> MoEParams:
+        return MoEParams(
+            self.gate.m_step(params.gate, stats.gate),
+            self.expert.m_step(params.expert, stats.expert),
+        )
+
+    def penalty(self, params):
+        """(S,) penalty per unit weight."""
+        return self.gate.penalty_value(params.gate) + self.expert.penalty_value(params.expert)
+
+    def gradient(self, params, stats):
+        """(S, d) gradient of the penalised objective per unit weight, in the order of `pack`."""
+        return np.concatenate(
+            [
+                self.gate.gradient(params.gate, stats.gate),
+                self.expert.gradient(params.expert, stats.expert),
+            ],
+            axis=-1,
+        )
+
+    def pack(self, params):
+        """(S, d) unconstrained vectors."""
+        return np.concatenate(
+            [self.gate.pack(params.gate), self.expert.pack(params.expert)], axis=-1
+        )
+
+    def unpack(self, vector, params) -> MoEParams:
+        """Parameters from vectors; ``params`` gives the shapes. Bounds are enforced."""
+        split = self.gate.pack(params.gate).shape[-1]
+        return MoEParams(
+            self.gate.unpack(vector[..., :split], params.gate),
+            self.expert.unpack(vector[..., split:], params.expert),
+        )
+
+    def n_free(self, params) -> int:
+        return self.gate.n_free(params.gate) + self.expert.n_free(params.expert)
+
+    def shift(self, stats, params, new_params) -> Statistics:
+        """Statistics taken at ``params``, re-expressed at ``new_params`` (for blending)."""
+        step = tree_map(np.subtract, new_params, params)
+        return Statistics(
+            self.gate.shift(stats.gate, step.gate),
+            self.expert.shift(stats.expert, params.expert, step.expert),
+        )
+
+    def from_responsibilities(self, rows: Rows, responsibilities) -> MoEParams:
+        """Batch of parameters: the M-step of each (n, K) array of responsibilities."""
+        neutral = self.initial(rows)
+        stats = stack(
+            [self.statistics(neutral, rows, resp).statistics for resp in responsibilities]
+        )
+        batch = tree_map(lambda leaf: np.stack([leaf] * len(responsibilities)), neutral)
+        return self.m_step(batch, stats)

@@ -1,0 +1,32 @@
+"""How a fit ended; the value of each member is the sentence the user reads."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Status(Enum):
+    """Outcome of a fit. ``CONVERGED`` and ``SEPARATED`` are usable maxima."""
+
+    CONVERGED = "Converged: the objective is stationary and its gradient is zero to tolerance."
+    SEPARATED = (
+        "Converged, but the gate separates: some slopes grow without bound and are kept finite "
+        "by a tiny ridge. Probabilities and the likelihood are valid; the slopes' size is not."
+    )
+    MAX_PASSES = (
+        "Not converged: the limit of passes was reached. Raise EM(max_passes=...) or scale the "
+        "problem down."
+    )
+    STALLED = (
+        "Not converged: no step raises the objective any more although its gradient is not zero "
+        "to tolerance; the point is the best one found."
+    )
+    DEGENERATE = (
+        "Degenerate: an expert leans on the lower bound of its scale or holds too few rows. "
+        "Use fewer experts or a penalty."
+    )
+    INTERRUPTED = "Interrupted by a callback; the best point so far is kept."
+
+    @property
+    def converged(self) -> bool:
+        return self in (Status.CONVERGED, Status.SEPARATED, Status.DEGENERATE)

@@ -1,0 +1,79 @@
+"""What an expert family is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from .._component import Component
+
+
+class Expert(Component, ABC):
+    """A family of conditional densities f(y | x), one member per expert.
+
+    Parameters travel as NamedTuples of arrays with K first; methods marked *batched* accept
+    further leading axes. ``X`` is a design (n, q) with a leading column of ones, ``y`` (n, m).
+    """
+
+    classifies = False  # True where y holds class codes
+    scales_target = False  # True where the fit may standardise y
+    multi_output = False  # True where y may have several columns
+    discrete = False  # True for counts: P(Y < y) differs from P(Y <= y)
+    fused = False  # True where the numba kernel computes its statistics
+    takes: ClassVar[tuple[str, ...]] = ()  # row-wise inputs among "offset", "exposure", "trials"
+
+    @abstractmethod
+    def check_target(self, y, trials=None):
+        """Raise a ValueError that says what to do if y lies outside the family's support."""
+
+    @abstractmethod
+    def initial(self, K, q, y, weight, offset, trials):
+        """Neutral parameters: every expert is the intercept-only fit."""
+
+    @abstractmethod
+    def log_density(self, params, X, y, offset, trials):
+        """(n, K) log densities, all constants included."""
+
+    @abstractmethod
+    def statistics(self, params, X, y, resp, weight, offset, trials):
+        """Additive statistics of a block; ``resp`` (n, K) is weighted already."""
+
+    @abstractmethod
+    def m_step(self, params, stats):
+        """Parameters that raise the penalised surrogate (batched)."""
+
+    @abstractmethod
+    def gradient(self, params, stats):
+        """Gradient of the penalised objective per unit weight, in the order of `pack` (batched)."""
+
+    @abstractmethod
+    def penalty_value(self, params):
+        """Penalty per unit weight (batched)."""
+
+    @abstractmethod
+    def pack(self, params):
+        """Unconstrained vector of the parameters, last axis (batched)."""
+
+    @abstractmethod
+    def unpack(self, vector, params):
+        """Parameters from a vector; ``params`` gives the shapes (batched)."""
+
+    @abstractmethod
+    def n_free(self, params) -> int:
+        """Number of free parameters, for criteria."""
+
+    @abstractmethod
+    def shift(self, stats, params, step):
+        """The statistics' local quadratic model re-expressed at ``params + step``."""
+
+    @abstractmethod
+    def bounded(self, params):
+        """(K,) bool (batched): the expert's dispersion leans on its lower bound."""
+
+    @abstractmethod
+    def mean(self, params, X, offset, trials):
+        """(n, K, m) means; class probabilities (n, K, C) for a classification family."""
+
+    @abstractmethod
+    def sample(self, params, X, labels, offset, trials, rng):
+        """(n, m) draws, row i from expert labels[i]."""

@@ -1,0 +1,137 @@
+"""Gaussian expert: linear mean, own or tied standard deviation."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import special, stats as distributions
+
+from .._component import EXPERTS, register
+from ..kernels import reference
+from .glm import GLMExpert, GLMParams
+from .scales import bounded_scales
+
+
+@register(EXPERTS, "gaussian")
+class GaussianExpert(GLMExpert):
+    """y | x ~ N(mean, sigma_k^2) with link(mean) = a_k + b_k' x.
+
+    Scales are the maximum-likelihood ones (divisor: the expert's weight). They are bounded
+    below, each by ``min_scale`` times the target's standard deviation and by ``max_ratio``
+    times the largest scale; without a bound the likelihood has no maximum (Hathaway, 1985,
+    Annals of Statistics 13, 795-800). Where the bound is inactive the fit is exact maximum
+    likelihood; a fit that leans on it says so.
+
+    Parameters
+    ----------
+    penalty : L2 or None
+        Penalty on the slopes of the standardised columns (the target is standardised too).
+    link : {"identity", "log", "inverse"}, default "identity"
+    tied_scale : bool, default=False
+        One standard deviation for all experts.
+    tied : None, "all" or sequence of int
+        Positions, among the experts' columns, of slopes that all experts share.
+    min_scale : float, default=1e-3
+    max_ratio : float, default=1e-2
+    """
+
+    links = ("identity", "log", "inverse")
+    kernel_code = reference.GAUSSIAN
+    has_dispersion = True
+    extra_per_gain = -2.0
+    takes = ("offset",)
+
+    def __init__(
+        self, penalty=None, link=None, tied_scale=False, tied=None, min_scale=1e-3, max_ratio=1e-2
+    ):
+        self.penalty = penalty
+        self.link = link
+        self.tied_scale = tied_scale
+        self.tied = tied
+        self.min_scale = min_scale
+        self.max_ratio = max_ratio
+
+    @property
+    def scales_target(self):  # type: ignore[override]
+        return self.link_name == "identity"
+
+    def check_target(self, y, trials=None):
+        if self.link_name == "log" and not (y.max() > 0):
+            raise ValueError("GaussianExpert(link='log') needs some positive targets.")
+        if self.link_name == "inverse" and not (y.mean() > 0):
+            raise ValueError("GaussianExpert(link='inverse') needs a positive mean target.")
+
+    def unit(self, eta, y, trials, dispersion):
+        return reference.gaussian_unit(eta, self.link_name, y, trials, dispersion)
+
+    def initial_mean(self, y, weight, offset, trials):
+        mean = weight @ y / weight.sum()
+        return mean if self.link_name == "identity" else np.maximum(mean, 1e-8 * y.std(axis=0))
+
+    def initial_dispersion(self, y, weight):
+        mean = weight @ y / weight.sum()
+        spread = np.sqrt(weight @ (y - mean) ** 2 / weight.sum())
+        return np.where(spread > 0, spread, 1.0)
+
+    def dispersion_factor(self, dispersion):
+        return dispersion**2
+
+    def kernel_constant(self, dispersion):
+        return -reference.HALF_LOG_2PI - np.log(dispersion)
+
+    def dispersion_step(self, params, stats, step):
+        gain = np.einsum("...kma,...kma->...km", step, stats.score)
+        curve = np.einsum("...kma,...kmab,...kmb->...km", step, stats.gram, step)
+        squares = stats.extra
+        if self.link_name == "identity":
+            squares = np.maximum(squares - 2 * gain + curve, 0)
+        mass = stats.mass[..., None]
+        if self.tied_scale:
+            squares = np.broadcast_to(squares.sum(axis=-2, keepdims=True), squares.shape)
+            mass = np.broadcast_to(mass.sum(axis=-2, keepdims=True), squares.shape)
+        occupied = mass > 1e-12 * stats.weight[..., None, None]
+        sigma = np.sqrt(squares / np.where(occupied, mass, 1.0))
+        sigma = np.where(occupied, sigma, params.dispersion)
+        return bounded_scales(
+            sigma, np.broadcast_to(mass, sigma.shape), self.min_scale, self.max_ratio
+        )
+
+    def dispersion_gradient(self, params, stats):
+        sigma = params.dispersion
+        gradient = stats.extra / sigma**2 - stats.mass[..., None]
+        if self.tied_scale:
+            gradient = np.broadcast_to(gradient.mean(axis=-2, keepdims=True), gradient.shape)
+        return np.where(self._at_bound(sigma), 0.0, gradient)
+
+    def _at_bound(self, sigma):
+        """Scales whose gradient the bounds may balance: the bounded one and the largest."""
+        low = self._low(sigma)
+        ratio = sigma <= self.max_ratio * sigma.max(axis=-2, keepdims=True) * (1 + 1e-9)
+        pulled = ratio.any(axis=-2, keepdims=True) & (sigma == sigma.max(axis=-2, keepdims=True))
+        return low | pulled
+
+    def _low(self, sigma):
+        floor = np.maximum(self.min_scale, self.max_ratio * sigma.max(axis=-2, keepdims=True))
+        return sigma <= floor * (1 + 1e-9)
+
+    def project(self, params):
+        sigma = params.dispersion
+        floor = np.maximum(self.min_scale, self.max_ratio * sigma.max(axis=-2, keepdims=True))
+        return GLMParams(params.coef, np.maximum(sigma, floor))
+
+    def bounded(self, params):
+        return self._low(params.dispersion).any(axis=-1)
+
+    def _n_dispersion(self, K, m):
+        return m if self.tied_scale else K * m
+
+    def variance(self, mean, trials, dispersion):
+        return np.broadcast_to(dispersion**2, mean.shape)
+
+    def cdf(self, y, mean, trials, dispersion):
+        return special.ndtr((y - mean) / dispersion)
+
+    def quantile(self, probability, mean, trials, dispersion):
+        return mean + dispersion * special.ndtri(probability)
+
+    def draw(self, mean, trials, dispersion, rng):
+        return distributions.norm.rvs(mean, dispersion, random_state=rng)

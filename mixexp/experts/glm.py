@@ -1,0 +1,270 @@
+"""Generalised linear experts: a density in one linear predictor and at most one dispersion.
+
+A family is written in 20-40 lines: its `unit` (log density, score, information element by
+element), its variance, its distribution function and, where it has one, its dispersion's
+maximiser. Everything else is here.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from ..kernels.designs import linear, weighted_grams, weighted_sums
+from ..kernels.links import IMPOSSIBLE, LINKS
+from ..penalties import curvature
+from ..solvers import solve_newton, tied_newton_step
+from .base import Expert
+
+
+class GLMParams(NamedTuple):
+    """coef (K, m, q): intercept first, on standardised columns; dispersion (K, m)."""
+
+    coef: np.ndarray
+    dispersion: np.ndarray
+
+
+class GLMStatistics(NamedTuple):
+    """Local quadratic model of the experts' share of the surrogate, free of the dispersion.
+
+    gram (K, m, q, q) = sum w r information x x'; score (K, m, q); mass (K,) = sum w r;
+    extra (K, m): the sufficient statistic of the dispersion; weight () = sum w.
+    """
+
+    gram: np.ndarray
+    score: np.ndarray
+    mass: np.ndarray
+    extra: np.ndarray
+    weight: np.ndarray
+
+
+class GLMExpert(Expert):
+    """Base of the generalised linear families (Nelder and Wedderburn, 1972)."""
+
+    links: ClassVar[tuple[str, ...]] = ()
+    kernel_code: ClassVar[int | None] = None
+    has_dispersion = False
+    multi_output = True
+
+    @property
+    def fused(self):  # type: ignore[override]
+        return self.kernel_code is not None
+
+    # --- what a family provides -------------------------------------------------------------
+
+    @abstractmethod
+    def unit(self, eta, y, trials, dispersion):
+        """`kernels.reference.Unit` of arrays (n, K), less the row's own part."""
+
+    def row_part(self, y, trials):
+        """(n,) part of the log density that depends on the row alone."""
+        return np.zeros(len(y))
+
+    @abstractmethod
+    def variance(self, mean, trials, dispersion):
+        """Variance of y given its mean (of the count, not of the proportion)."""
+
+    @abstractmethod
+    def cdf(self, y, mean, trials, dispersion):
+        """P(Y <= y), element by element."""
+
+    @abstractmethod
+    def quantile(self, probability, mean, trials, dispersion):
+        """Smallest y with P(Y <= y) >= probability, element by element."""
+
+    @abstractmethod
+    def draw(self, mean, trials, dispersion, rng):
+        """One draw per element."""
+
+    def initial_mean(self, y, weight, offset, trials):
+        """(m,) mean per unit of exposure or trial, inside the range of every link."""
+        total = np.maximum(trials, 1e-300) if trials is not None else np.ones(len(y))
+        if offset is not None and self.link_name == "log":
+            total = total * np.exp(offset)
+        return (weight @ y) / (weight @ total)
+
+    def initial_dispersion(self, y, weight):
+        return np.ones(y.shape[1])
+
+    def dispersion_step(self, params, stats, step):
+        """Maximiser of the dispersion given the new coefficients (batched)."""
+        return params.dispersion
+
+    def dispersion_factor(self, dispersion):
+        """phi in score = sum w r (...) / phi, broadcastable to (..., K, m)."""
+        return np.ones_like(dispersion)
+
+    def kernel_constant(self, dispersion):
+        """Part of the log density that depends on the dispersion alone, for the fused kernel."""
+        return np.zeros_like(dispersion)
+
+    def dispersion_gradient(self, params, stats):
+        """Gradient of the surrogate with respect to log dispersion (batched)."""
+        return np.zeros_like(stats.extra)
+
+    # --- built on it ------------------------------------------------------------------------
+
+    @property
+    def link_name(self):
+        link = self.links[0] if getattr(self, "link", None) is None else self.link
+        if link not in self.links:
+            raise ValueError(
+                f"{type(self).__name__} has the links {list(self.links)}; got link={link!r}."
+            )
+        return link
+
+    def initial(self, K, q, y, weight, offset, trials):
+        m = y.shape[1]
+        coef = np.zeros((K, m, q))
+        coef[:, :, 0] = LINKS[self.link_name].predictor(
+            self.initial_mean(y, weight, offset, trials)
+        )
+        return GLMParams(coef, np.tile(self.initial_dispersion(y, weight), (K, 1)))
+
+    def predictors(self, params, X, offset):
+        """(n, K, m) linear predictors."""
+        K, m, q = params.coef.shape
+        eta = linear(X, params.coef.reshape(K * m, q)).reshape(X.shape[0], K, m)
+        return eta if offset is None else eta + offset[:, None, None]
+
+    def log_density(self, params, X, y, offset, trials):
+        eta = self.predictors(params, X, offset)
+        total = np.zeros(eta.shape[:2])
+        for j in range(y.shape[1]):
+            total += self._unit(eta[:, :, j], y[:, j], trials, params.dispersion[:, j]).log_density
+        return np.maximum(total, IMPOSSIBLE) + self.row_part(y, trials)[:, None]
+
+    def statistics(self, params, X, y, resp, weight, offset, trials):
+        K, m, q = params.coef.shape
+        eta = self.predictors(params, X, offset)
+        gram, score = np.empty((K, m, q, q)), np.empty((K, m, q))
+        extra = np.empty((K, m))
+        for j in range(m):
+            unit = self._unit(eta[:, :, j], y[:, j], trials, params.dispersion[:, j])
+            gram[:, j] = weighted_grams(X, resp * unit.information)
+            score[:, j] = weighted_sums(X, resp * unit.score)
+            extra[:, j] = (resp * unit.extra).sum(axis=0)
+        return GLMStatistics(gram, score, resp.sum(axis=0), extra, np.asarray(weight.sum()))
+
+    def _unit(self, eta, y, trials, dispersion):
+        m = np.ones(1) if trials is None else trials
+        return self.unit(eta, y[:, None], m[:, None], dispersion[None, :])
+
+    def m_step(self, params, stats):
+        step = self._coef_step(params, stats)
+        return GLMParams(params.coef + step, self.dispersion_step(params, stats, step))
+
+    def _coef_step(self, params, stats):
+        """Newton step of the coefficients; exact for the Gaussian family with identity link."""
+        q = params.coef.shape[-1]
+        factor = self.dispersion_factor(params.dispersion)[..., None]
+        ridge = stats.weight[..., None, None, None] * self._curvature(q) * factor
+        score = stats.score - ridge * params.coef
+        gram = stats.gram + ridge[..., None] * np.eye(q)
+        tied = self._tied(q)
+        if not tied.any():
+            return solve_newton(gram, score)
+        # tied over the experts: bring them to one scale and let the outputs m lead
+        step = tied_newton_step(
+            np.moveaxis(gram / factor[..., None], -3, -4),
+            np.moveaxis(score / factor, -2, -3),
+            tied,
+        )
+        return np.moveaxis(step, -3, -2)
+
+    def gradient(self, params, stats):
+        factor = self.dispersion_factor(params.dispersion)[..., None]
+        weight = stats.weight[..., None, None, None]
+        q = params.coef.shape[-1]
+        coef = stats.score / (factor * weight) - self._curvature(q) * params.coef
+        tied = self._tied(q)
+        if tied.any():
+            # a shared coefficient moves all experts at once
+            mean = coef.mean(axis=-3, keepdims=True)
+            coef = np.where(tied, mean, coef)
+        blocks = [coef.reshape(*coef.shape[:-3], -1)]
+        if self.has_dispersion:
+            dispersion = self.dispersion_gradient(params, stats) / weight[..., 0]
+            blocks.append(dispersion.reshape(*dispersion.shape[:-2], -1))
+        return np.concatenate(blocks, axis=-1)
+
+    def penalty_value(self, params):
+        strength = self._curvature(params.coef.shape[-1])
+        return 0.5 * (strength * params.coef**2).sum(axis=(-3, -2, -1))
+
+    def pack(self, params):
+        coef = params.coef.reshape(*params.coef.shape[:-3], -1)
+        if not self.has_dispersion:
+            return coef
+        log_dispersion = np.log(params.dispersion).reshape(*params.dispersion.shape[:-2], -1)
+        return np.concatenate([coef, log_dispersion], axis=-1)
+
+    def unpack(self, vector, params):
+        K, m, q = params.coef.shape[-3:]
+        lead = vector.shape[:-1]
+        coef = vector[..., : K * m * q].reshape(*lead, K, m, q)
+        if not self.has_dispersion:
+            return GLMParams(coef, np.ones((*lead, K, m)))
+        log_dispersion = vector[..., K * m * q :].reshape(*lead, K, m)
+        return self.project(GLMParams(coef, np.exp(np.clip(log_dispersion, -300, 300))))
+
+    def project(self, params):
+        """The nearest parameters inside the bounds of the dispersion (batched)."""
+        return params
+
+    def bounded(self, params):
+        return np.zeros(params.dispersion.shape[:-1], dtype=bool)
+
+    def n_free(self, params):
+        K, m, q = params.coef.shape
+        shared = int(self._tied(q).sum())
+        free = K * m * (q - shared) + m * shared
+        return free + (self._n_dispersion(K, m) if self.has_dispersion else 0)
+
+    def _n_dispersion(self, K, m):
+        return K * m
+
+    def shift(self, stats, params, step):
+        """Quadratic model at ``params + step``; ``extra`` moves by its own second-order model."""
+        moved = np.einsum("kmab,kmb->kma", stats.gram, step.coef)
+        change = np.einsum("kma,kma->km", step.coef, stats.score - 0.5 * moved)
+        return stats._replace(
+            score=stats.score - moved, extra=stats.extra + self.extra_per_gain * change
+        )
+
+    extra_per_gain: ClassVar[float] = 0.0  # d extra / d (dispersion-free log-likelihood)
+
+    def mean(self, params, X, offset, trials):
+        return LINKS[self.link_name].mean(self.predictors(params, X, offset))
+
+    def sample(self, params, X, labels, offset, trials, rng):
+        rows = np.arange(len(labels))
+        mean = self.mean(params, X, offset, trials)[rows, labels]
+        m = None if trials is None else trials[:, None]
+        return self.draw(mean, m, params.dispersion[labels], rng)
+
+    def _curvature(self, q):
+        strength = np.full(q, curvature(getattr(self, "penalty", None)))
+        strength[0] = 0
+        return strength
+
+    def _tied(self, q):
+        """(q,) mask of coefficients shared by all experts; the intercept is never among them."""
+        mask = np.zeros(q, dtype=bool)
+        tied = getattr(self, "tied", None)
+        if tied is None:
+            return mask
+        if isinstance(tied, str):
+            if tied != "all":
+                raise ValueError(f"tied must be None, 'all' or positions; got {tied!r}.")
+            mask[1:] = True
+            return mask
+        positions = np.atleast_1d(np.asarray(tied, dtype=int))
+        if positions.size and (positions.min() < 0 or positions.max() > q - 2):
+            raise ValueError(
+                f"tied lists positions 0..{q - 2} among the experts' columns; got {tied!r}."
+            )
+        mask[1 + positions] = True
+        return mask

@@ -1,0 +1,62 @@
+"""Poisson expert: counts with an optional exposure or offset."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import special, stats as distributions
+
+from .._component import EXPERTS, register
+from ..kernels import reference
+from .glm import GLMExpert
+
+
+@register(EXPERTS, "poisson")
+class PoissonExpert(GLMExpert):
+    """y | x ~ Poisson(mean) with link(mean) = a_k + b_k' x + offset.
+
+    Parameters
+    ----------
+    penalty : L2 or None
+    link : {"log", "identity"}, default "log"
+    tied : None, "all" or sequence of int
+        Positions, among the experts' columns, of slopes that all experts share.
+    """
+
+    links = ("log", "identity")
+    kernel_code = reference.POISSON
+    discrete = True
+    takes = ("offset", "exposure")
+
+    def __init__(self, penalty=None, link=None, tied=None):
+        self.penalty = penalty
+        self.link = link
+        self.tied = tied
+
+    def check_target(self, y, trials=None):
+        if y.min() < 0 or np.any(y != np.floor(y)):
+            bad = y.min() if y.min() < 0 else y[y != np.floor(y)].flat[0]
+            raise ValueError(
+                f"PoissonExpert needs non-negative integer targets; got {bad:g}. "
+                'Use expert="gaussian" or expert="gamma" for other targets.'
+            )
+
+    def unit(self, eta, y, trials, dispersion):
+        return reference.poisson_unit(eta, self.link_name, y, trials, dispersion)
+
+    def row_part(self, y, trials):
+        return -special.gammaln(y + 1).sum(axis=1)
+
+    def initial_mean(self, y, weight, offset, trials):
+        return np.maximum(super().initial_mean(y, weight, offset, trials), 1e-8)
+
+    def variance(self, mean, trials, dispersion):
+        return mean
+
+    def cdf(self, y, mean, trials, dispersion):
+        return distributions.poisson.cdf(y, mean)
+
+    def quantile(self, probability, mean, trials, dispersion):
+        return np.maximum(distributions.poisson.ppf(probability, mean), 0)
+
+    def draw(self, mean, trials, dispersion, rng):
+        return rng.poisson(mean).astype(float)

@@ -1,0 +1,45 @@
+"""Scales that maximise the Gaussian surrogate under a lower bound and a bound on their ratio."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def bounded_scales(sigma, mass, lowest, ratio):
+    """Maximisers of sum_k -mass_k (log s_k + sigma_k^2 / (2 s_k^2)) under the bounds.
+
+    The bounds are ``s_k >= lowest`` and ``s_k >= ratio * max_j s_j``. For a floor t the
+    maximiser is clip(sigma, t, t / ratio); the best t is one of 2 K + 1 stationary points
+    (Fritz, Garcia-Escudero and Mayo-Iscar, 2013, Computational Statistics 61, 124-136).
+
+    Parameters
+    ----------
+    sigma, mass : (..., K, m)
+        Unbounded maximisers and the experts' weights.
+    """
+    sigma = np.maximum(sigma, lowest)
+    if ratio <= 0 or np.all(sigma >= ratio * sigma.max(axis=-2, keepdims=True)):
+        return sigma
+    out = np.moveaxis(sigma, -2, -1).copy()
+    flat, weights = (
+        out.reshape(-1, out.shape[-1]),
+        np.moveaxis(mass, -2, -1).reshape(-1, out.shape[-1]),
+    )
+    for i in np.flatnonzero(flat.min(axis=1) < ratio * flat.max(axis=1)):
+        flat[i] = _ratio_bounded(flat[i], weights[i], lowest, ratio)
+    return np.moveaxis(flat.reshape(out.shape), -1, -2)
+
+
+def _ratio_bounded(sigma, mass, lowest, ratio):
+    edges = np.sort(np.concatenate([sigma, sigma * ratio]))
+    probes = np.concatenate([[edges[0] / 2], (edges[1:] + edges[:-1]) / 2, [edges[-1] * 2]])
+    candidates = [max(edge, lowest) for edge in edges]
+    for probe in probes:
+        small, large = sigma < probe, sigma * ratio > probe
+        weight = mass[small].sum() + mass[large].sum()
+        if weight > 0:
+            squares = mass[small] @ sigma[small] ** 2 + ratio**2 * (mass[large] @ sigma[large] ** 2)
+            candidates.append(max(np.sqrt(squares / weight), lowest))
+    clipped = [np.clip(sigma, t, t / ratio) for t in candidates]
+    values = [-(mass @ (np.log(s) + 0.5 * (sigma / s) ** 2)) for s in clipped]
+    return clipped[int(np.argmax(values))]

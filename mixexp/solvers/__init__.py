@@ -1,0 +1,5 @@
+"""The small quadratic problems of the M-step."""
+
+from .newton import centred, softmax_newton_step, solve_newton, tied_newton_step
+
+__all__ = ["centred", "softmax_newton_step", "solve_newton", "tied_newton_step"]
