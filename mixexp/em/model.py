@@ -38,6 +38,10 @@ class MoEModel(NamedTuple):
     def expert_design(self, X):
         return design(X, self.expert_columns, self.scaling)
 
+    def scaled_offset(self, rows: Rows):
+        """(n, m) offset in the units of the standardised target, or None."""
+        return None if rows.offset is None else rows.offset[:, None] / self.scaling.y_scale
+
     def initial(self, rows: Rows) -> MoEParams:
         """Neutral parameters: equal gate, every expert the intercept-only fit."""
         weight = np.ones(rows.n) if rows.weight is None else rows.weight
@@ -60,7 +64,7 @@ class MoEModel(NamedTuple):
             params.expert,
             self.expert_design(rows.X),
             self.scaling.target(rows.y),
-            rows.offset,
+            self.scaled_offset(rows),
             rows.trials,
         )
         return self.log_gate(params, rows.X) + log_density
@@ -82,9 +86,9 @@ class MoEModel(NamedTuple):
         weight = np.ones(rows.n) if rows.weight is None else rows.weight
         X_gate = self.gate_design(rows.X)
         X_expert = self.expert_design(rows.X)
-        y = self.scaling.target(rows.y)
+        y, offset = self.scaling.target(rows.y), self.scaled_offset(rows)
         joint = self.gate.log_prob(params.gate, X_gate) + self.expert.log_density(
-            params.expert, X_expert, y, rows.offset, rows.trials
+            params.expert, X_expert, y, offset, rows.trials
         )
         log_p = special.logsumexp(joint, axis=1)
         if resp is None:
@@ -96,7 +100,7 @@ class MoEModel(NamedTuple):
             Statistics(
                 self.gate.statistics(params.gate, X_gate, resp, weight),
                 self.expert.statistics(
-                    params.expert, X_expert, y, resp, weight, rows.offset, rows.trials
+                    params.expert, X_expert, y, resp, weight, offset, rows.trials
                 ),
             ),
         )
@@ -146,6 +150,13 @@ class MoEModel(NamedTuple):
         return Statistics(
             self.gate.shift(stats.gate, step.gate),
             self.expert.shift(stats.expert, params.expert, step.expert),
+        )
+
+    def rescale(self, params, old: Scaling) -> MoEParams:
+        """Parameters of the same columns from another scaling to this model's."""
+        return MoEParams(
+            self.gate.rescale(params.gate, self.gate_columns, old, self.scaling),
+            self.expert.rescale(params.expert, self.expert_columns, old, self.scaling),
         )
 
     def from_responsibilities(self, rows: Rows, responsibilities) -> MoEParams:

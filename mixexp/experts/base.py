@@ -67,6 +67,10 @@ class Expert(Component, ABC):
         """The statistics' local quadratic model re-expressed at ``params + step``."""
 
     @abstractmethod
+    def rescale(self, params, columns, old, new):
+        """Parameters on another standardisation of X and of the target (two `Scaling`)."""
+
+    @abstractmethod
     def bounded(self, params):
         """(K,) bool (batched): the expert's dispersion leans on its lower bound."""
 

@@ -15,6 +15,7 @@ import numpy as np
 from ..kernels.designs import linear, weighted_grams, weighted_sums
 from ..kernels.links import IMPOSSIBLE, LINKS
 from ..penalties import curvature
+from ..scaling import rescale_linear
 from ..solvers import solve_newton, tied_newton_step
 from .base import Expert
 
@@ -127,7 +128,7 @@ class GLMExpert(Expert):
         """(n, K, m) linear predictors."""
         K, m, q = params.coef.shape
         eta = linear(X, params.coef.reshape(K * m, q)).reshape(X.shape[0], K, m)
-        return eta if offset is None else eta + offset[:, None, None]
+        return eta if offset is None else eta + offset[:, None, :]
 
     def log_density(self, params, X, y, offset, trials):
         eta = self.predictors(params, X, offset)
@@ -233,6 +234,14 @@ class GLMExpert(Expert):
         return stats._replace(
             score=stats.score - moved, extra=stats.extra + self.extra_per_gain * change
         )
+
+    def rescale(self, params, columns, old, new):
+        coef, dispersion = rescale_linear(params.coef, columns, old, new), params.dispersion
+        if self.scales_target:
+            ratio = old.y_scale / new.y_scale
+            coef, dispersion = coef * ratio[:, None], dispersion * ratio
+            coef[..., 0] += (old.y_centre - new.y_centre) / new.y_scale
+        return GLMParams(coef, dispersion)
 
     extra_per_gain: ClassVar[float] = 0.0  # d extra / d (dispersion-free log-likelihood)
 

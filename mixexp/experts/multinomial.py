@@ -10,6 +10,7 @@ from .._component import EXPERTS, register
 from ..kernels.designs import linear, weighted_grams, weighted_sums
 from ..kernels.reference import class_pairs, log_softmax
 from ..penalties import curvature
+from ..scaling import rescale_linear
 from ..solvers import centred, softmax_newton_step
 from .base import Expert
 
@@ -127,6 +128,9 @@ class MultinomialExpert(Expert):
             score[:, first] -= moved[:, pair]
             score[:, second] += moved[:, pair]
         return stats._replace(score=score)
+
+    def rescale(self, params, columns, old, new):
+        return MultinomialParams(rescale_linear(params.coef, columns, old, new))
 
     def bounded(self, params):
         return np.zeros(params.coef.shape[:-2], dtype=bool)

@@ -59,5 +59,5 @@ class Gate(Component, ABC):
         """The statistics' local quadratic model re-expressed at ``params + step``."""
 
     @abstractmethod
-    def to_user(self, params, columns, scaling):
-        """(slopes (K, len(columns)), intercepts (K,)) on the user's scale."""
+    def rescale(self, params, columns, old, new):
+        """Parameters on another standardisation of X (two `Scaling`)."""

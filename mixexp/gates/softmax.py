@@ -8,6 +8,7 @@ import numpy as np
 
 from .._component import GATES, register
 from ..kernels.designs import linear, weighted_grams, weighted_sums
+from ..scaling import rescale_linear
 from ..kernels.reference import class_pairs, log_softmax
 from ..penalties import curvature
 from ..solvers import centred, softmax_newton_step
@@ -111,9 +112,8 @@ class SoftmaxGate(Gate):
         np.add.at(score, l, moved)
         return stats._replace(score=score)
 
-    def to_user(self, params, columns, scaling):
-        slopes = params.coef[:, 1:] / scaling.x_scale[columns]
-        return slopes, params.coef[:, 0] - slopes @ scaling.x_centre[columns]
+    def rescale(self, params, columns, old, new):
+        return SoftmaxParams(rescale_linear(params.coef, columns, old, new))
 
     def _curvature(self, q):
         strength = np.full(q, curvature(self.penalty) + self.ridge)

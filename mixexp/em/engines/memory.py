@@ -47,6 +47,10 @@ class MemoryEngine:
         """One pass for a batch of parameter sets."""
         return self._run_fused(model, params) if self.fused else self._run_composed(model, params)
 
+    def rows_map(self, function):
+        """``function(rows of a block)`` for every block, in order."""
+        return [function(self.rows.take(block)) for block in blocks(self.rows.n)]
+
     def _run_composed(self, model, params):
         n_sets = len(params.gate[0])
         results = []
@@ -133,7 +137,7 @@ class _kernel_call:
             float(scaling.y_centre[0]),
             1 / float(scaling.y_scale[0]),
             _EMPTY if rows.weight is None else rows.weight,
-            _EMPTY if rows.offset is None else rows.offset,
+            _EMPTY if rows.offset is None else rows.offset / float(scaling.y_scale[0]),
             _EMPTY if rows.trials is None else rows.trials,
             expert.kernel_code,
             LINKS[expert.link_name].code,

@@ -1,0 +1,139 @@
+"""The only place where a user's input is coerced."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
+
+ROW_INPUTS = ("offset", "exposure", "trials")
+
+
+def check_X_y(estimator, X, y, *, multi_output, numeric):
+    """Validated X (float32 or float64, any layout, or CSR) and y as given by the user."""
+    X, y = validate_data(
+        estimator,
+        X,
+        y,
+        accept_sparse="csr",
+        dtype=[np.float64, np.float32],
+        multi_output=multi_output,
+        y_numeric=numeric,
+    )
+    return X, y
+
+
+def check_X(estimator, X):
+    """Validated X for a fitted estimator."""
+    return validate_data(
+        estimator, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False
+    )
+
+
+def check_weight(sample_weight, X):
+    """(n,) float64 weights or None; negative, missing or all-zero weights are refused."""
+    if sample_weight is None:
+        return None
+    weight = _check_sample_weight(
+        sample_weight, X, dtype=np.float64, ensure_non_negative=True, copy=False
+    )
+    if not weight.sum() > 0:
+        raise ValueError("sample_weight sums to zero: at least one weight must be positive.")
+    return weight
+
+
+def check_row_input(values, name, n, *, positive=False, whole=False):
+    """(n,) float64 row-wise input such as an offset, an exposure or the trials."""
+    if values is None:
+        return None
+    values = check_array(values, ensure_2d=False, dtype=np.float64, input_name=name).ravel()
+    if len(values) == 1 and n != 1:
+        values = np.repeat(values, n)
+    if len(values) != n:
+        raise ValueError(f"{name} needs one value per row: got {len(values)} for {n} rows.")
+    if positive and not values.min() > 0:
+        raise ValueError(f"{name} must be positive; got {values.min():g}.")
+    if whole and (values.min() < 0 or np.any(values != np.floor(values))):
+        raise ValueError(f"{name} must be whole numbers of at least 0.")
+    return values
+
+
+def row_inputs(expert, n, *, offset=None, exposure=None, trials=None):
+    """Offset and trials of the rows; an exposure becomes the offset log(exposure).
+
+    Raises
+    ------
+    ValueError
+        If the family does not take an input that was given.
+    """
+    given = {"offset": offset, "exposure": exposure, "trials": trials}
+    for name, values in given.items():
+        if values is not None and name not in expert.takes:
+            takes = ", ".join(expert.takes) or "no row-wise input"
+            raise ValueError(f"{type(expert).__name__} takes {takes}; got {name}=.")
+    offset = check_row_input(offset, "offset", n)
+    exposure = check_row_input(exposure, "exposure", n, positive=True)
+    if exposure is not None:
+        if expert.link_name != "log":
+            raise ValueError(
+                f"exposure= needs link='log' (it enters as log(exposure)); "
+                f"{type(expert).__name__} has link={expert.link_name!r}."
+            )
+        offset = np.log(exposure) if offset is None else offset + np.log(exposure)
+    return offset, check_row_input(trials, "trials", n, whole=True)
+
+
+def check_n_experts(n_experts, n_rows):
+    """K as an int, no larger than the number of rows with positive weight."""
+    if (
+        isinstance(n_experts, bool)
+        or not isinstance(n_experts, numbers.Integral)
+        or not n_experts >= 1
+    ):
+        raise ValueError(f"n_experts must be an integer >= 1; got {n_experts!r}.")
+    if n_experts > n_rows:
+        raise ValueError(
+            f"n_experts={n_experts} needs at least {n_experts} rows of positive weight; got "
+            f"n_samples={n_rows}. Use fewer experts."
+        )
+    return int(n_experts)
+
+
+def check_columns(chosen, names, p, what):
+    """Column positions from names, positions, a slice or a boolean mask; None means all."""
+    if chosen is None:
+        return np.arange(p)
+    if isinstance(chosen, slice):
+        return np.arange(p)[chosen]
+    if isinstance(chosen, str) or not isinstance(chosen, Sequence | np.ndarray):
+        chosen = [chosen]
+    items = list(chosen)
+    if any(isinstance(item, str) for item in items):
+        return _columns_by_name(items, names, what)
+    array = np.asarray(items)
+    if array.dtype == bool:
+        if len(array) != p:
+            raise ValueError(f"{what}: the mask has {len(array)} entries for {p} columns.")
+        return np.flatnonzero(array)
+    if array.size == 0:
+        return np.empty(0, dtype=int)
+    if not np.issubdtype(array.dtype, np.integer) or array.min() < -p or array.max() >= p:
+        raise ValueError(f"{what}: positions must lie in 0..{p - 1}; got {items!r}.")
+    columns = array % p
+    if len(np.unique(columns)) < len(columns):
+        raise ValueError(f"{what}: a column is named twice in {items!r}.")
+    return columns
+
+
+def _columns_by_name(items, names, what):
+    if names is None:
+        raise ValueError(f"{what}: names need a data frame with column names; got {items!r}.")
+    position = {name: i for i, name in enumerate(names)}
+    missing = [item for item in items if item not in position]
+    if missing:
+        raise ValueError(f"{what}: no column named {missing!r}; the columns are {list(names)!r}.")
+    if len(set(items)) < len(items):
+        raise ValueError(f"{what}: a column is named twice in {items!r}.")
+    return np.array([position[item] for item in items])

@@ -1,0 +1,118 @@
+"""The predictive law of y given x: a mixture of the experts' laws, in the user's units."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .model import MoEModel
+from .rows import Rows
+
+BISECTIONS = 60
+
+
+class Components(NamedTuple):
+    """The mixture at n rows.
+
+    prob (n, K): gate probabilities; mean (n, K, m); dispersion (K, m), in the user's units of y;
+    trials (n, 1) or None.
+    """
+
+    prob: np.ndarray
+    mean: np.ndarray
+    dispersion: np.ndarray
+    trials: np.ndarray | None
+
+
+def components(model: MoEModel, params, rows: Rows) -> Components:
+    """Gate probabilities, means and dispersions at the rows (their y is not read).
+
+    An expert whose link has no mean at a row (an inverse link at a non-positive predictor) has
+    no density there: its share of the gate goes to the other experts.
+    """
+    prob = np.exp(model.log_gate(params, rows.X))
+    mean = model.expert.mean(
+        params.expert, model.expert_design(rows.X), model.scaled_offset(rows), rows.trials
+    )
+    possible = np.isfinite(mean).all(axis=2)
+    if not possible.all():
+        prob = np.where(possible, prob, 0)
+        prob /= np.maximum(prob.sum(axis=1, keepdims=True), 1e-300)
+        mean = np.where(possible[:, :, None], mean, np.nanmean(mean))
+    dispersion = params.expert.dispersion
+    if model.expert.scales_target:
+        mean = mean * model.scaling.y_scale + model.scaling.y_centre
+        dispersion = dispersion * model.scaling.y_scale
+    trials = None if rows.trials is None else rows.trials[:, None]
+    return Components(prob, mean, dispersion, trials)
+
+
+def mean(parts: Components):
+    """(n, m) predictive means."""
+    return np.einsum("nk,nkm->nm", parts.prob, parts.mean)
+
+
+def variance(parts: Components, expert):
+    """(n, m) predictive variances: within experts plus between them."""
+    out = np.empty((parts.mean.shape[0], parts.mean.shape[2]))
+    centre = mean(parts)
+    for j in range(out.shape[1]):
+        within = expert.variance(parts.mean[:, :, j], parts.trials, parts.dispersion[:, j])
+        spread = (parts.mean[:, :, j] - centre[:, [j]]) ** 2
+        out[:, j] = (parts.prob * (within + spread)).sum(axis=1)
+    return out
+
+
+def cdf(parts: Components, expert, y):
+    """(n, m) P(Y <= y) of each response."""
+    out = np.empty(y.shape)
+    for j in range(y.shape[1]):
+        each = expert.cdf(y[:, [j]], parts.mean[:, :, j], parts.trials, parts.dispersion[:, j])
+        out[:, j] = (parts.prob * each).sum(axis=1)
+    return out
+
+
+def quantile(parts: Components, expert, probability):
+    """(n, m) quantiles of each response, by bisection between the experts' own quantiles."""
+    n, _, m = parts.mean.shape
+    out = np.empty((n, m))
+    for j in range(m):
+        one = Components(parts.prob, parts.mean[:, :, [j]], parts.dispersion[:, [j]], parts.trials)
+        each = expert.quantile(probability, one.mean[:, :, 0], one.trials, one.dispersion[:, 0])
+        # experts without a say must not widen the bracket to infinity
+        each = np.where(parts.prob > 1e-12, each, np.nan)
+        low, high = np.nanmin(each, axis=1), np.nanmax(each, axis=1)
+        out[:, j] = _bisect(one, expert, probability, low, high)
+    return out
+
+
+def _bisect(parts, expert, probability, low, high):
+    """The mixture's quantile lies between the smallest and largest of the experts' quantiles."""
+    if expert.discrete:
+        low, high = np.floor(low) - 1, np.ceil(high)
+    for _ in range(BISECTIONS):
+        middle = np.floor((low + high) / 2) if expert.discrete else (low + high) / 2
+        enough = cdf(parts, expert, middle[:, None])[:, 0] >= probability
+        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+        if expert.discrete and np.all(high - low <= 1):
+            break
+    return high
+
+
+def sample(model: MoEModel, params, rows: Rows, rng):
+    """(n, m) draws and their expert labels (n,)."""
+    prob = np.exp(model.log_gate(params, rows.X))
+    uniform = rng.random((prob.shape[0], 1))
+    labels = (uniform > np.cumsum(prob, axis=1)[:, :-1]).sum(axis=1)
+    draws = model.expert.sample(
+        params.expert,
+        model.expert_design(rows.X),
+        labels,
+        model.scaled_offset(rows),
+        rows.trials,
+        rng,
+    )
+    if model.expert.scales_target:
+        draws = draws * model.scaling.y_scale + model.scaling.y_centre
+    return draws, labels

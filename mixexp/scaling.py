@@ -1,0 +1,90 @@
+"""Standardisation: columns to mean 0 and standard deviation 1, and coefficients back.
+
+Blocks of rows are standardised one at a time; a fit never copies X.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+
+BLOCK = 8192
+
+
+def blocks(n: int, size: int = BLOCK):
+    """Slices of fixed size, so that results never depend on the number of threads."""
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+class Scaling(NamedTuple):
+    """Standardisation inside a fit: x -> (x - x_centre) / x_scale; y likewise.
+
+    A constant column has scale ``inf``: it becomes zero and its coefficient stays zero.
+    """
+
+    x_centre: np.ndarray
+    x_scale: np.ndarray
+    y_centre: np.ndarray
+    y_scale: np.ndarray
+
+    @classmethod
+    def identity(cls, p: int, m: int) -> Scaling:
+        return cls(np.zeros(p), np.ones(p), np.zeros(m), np.ones(m))
+
+    def target(self, y):
+        return (y - self.y_centre) / self.y_scale
+
+
+def design(X, columns, scaling: Scaling):
+    """Standardised columns of a block of rows, behind a column of ones: (rows, 1 + len(columns)).
+
+    A sparse block is scaled but not centred, and stays sparse.
+    """
+    scale = scaling.x_scale[columns]
+    if sparse.issparse(X):
+        scaled = X[:, columns].astype(np.float64) @ sparse.diags_array(1 / scale)
+        return sparse.hstack([np.ones((X.shape[0], 1)), scaled], format="csr")
+    out = np.empty((X.shape[0], len(columns) + 1))
+    out[:, 0] = 1
+    np.divide(X[:, columns] - scaling.x_centre[columns], scale, out=out[:, 1:])
+    return out
+
+
+def moments(A, weight):
+    """Weighted column means and standard deviations of an (n, p) array, ``inf`` where constant."""
+    total, mean, square = 0.0, np.zeros(A.shape[1]), np.zeros(A.shape[1])
+    for block in blocks(A.shape[0]):
+        part = A[block]
+        w = np.ones(part.shape[0]) if weight is None else weight[block]
+        mass = w.sum()
+        if mass == 0:
+            continue
+        if sparse.issparse(part):
+            part = part.astype(np.float64)
+            part_mean = (part.T @ w) / mass
+            part_square = (part.power(2).T @ w) - mass * part_mean**2
+        else:
+            part = np.asarray(part, dtype=np.float64)
+            part_mean = w @ part / mass
+            part_square = w @ (part - part_mean) ** 2
+        # Chan, Golub and LeVeque (1983): pairwise update of means and sums of squares
+        difference = part_mean - mean
+        merged = total + mass
+        mean = mean + difference * (mass / merged)
+        square = square + part_square + difference**2 * (total * mass / merged)
+        total = merged
+    scale = np.sqrt(np.maximum(square, 0) / total)
+    constant = scale <= 1e-13 * np.abs(mean)
+    return mean, np.where(constant | (scale == 0), np.inf, scale)
+
+
+def rescale_linear(coef, columns, old: Scaling, new: Scaling):
+    """Linear coefficients (..., q), intercept first, from one standardisation of X to another."""
+    with np.errstate(invalid="ignore"):
+        slopes = coef[..., 1:] / old.x_scale[columns]
+        moved = np.nan_to_num(slopes * new.x_scale[columns], nan=0.0, posinf=0.0, neginf=0.0)
+    intercept = coef[..., 0] + slopes @ (new.x_centre[columns] - old.x_centre[columns])
+    return np.concatenate([intercept[..., None], moved], axis=-1)
