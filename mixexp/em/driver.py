@@ -79,6 +79,13 @@ class EM(Component):
         the standardised scale, exceeds this.
     acceleration : int, default=8
         How many past steps Anderson's mixing uses; 0 is plain EM.
+    checkpoint : path-like or None
+        File to which the state of a fit is written every ``checkpoint_every`` passes. A fit
+        that was interrupted continues from it when the same fit is called again, and ends
+        bit for bit where it would have ended.
+    checkpoint_every : int, default=10
+    resume : bool, default=True
+        False ignores an existing checkpoint and overwrites it.
 
     References
     ----------
@@ -87,11 +94,23 @@ class EM(Component):
     monotonicity control for accelerating EM", J. Comput. Graph. Stat. 28.
     """
 
-    def __init__(self, max_passes=2000, tol=1e-12, gradient_tol=1e-6, acceleration=8):
+    def __init__(
+        self,
+        max_passes=2000,
+        tol=1e-12,
+        gradient_tol=1e-6,
+        acceleration=8,
+        checkpoint=None,
+        checkpoint_every=10,
+        resume=True,
+    ):
         self.max_passes = max_passes
         self.tol = tol
         self.gradient_tol = gradient_tol
         self.acceleration = acceleration
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
+        self.resume = resume
 
     def run(self, model: MoEModel, params, engine, *, callback=None, state=None) -> EMResult:
         """Maximise from a batch of starts.
@@ -179,7 +198,7 @@ class EM(Component):
             point=np.where(keep, proposal, retreat),
             accelerated=np.where(accepted, np.any(proposal != image, axis=1), False),
             anchor=np.where(keep, point, state.anchor),
-            objective=np.where(accepted, np.maximum(objective, state.objective), state.objective),
+            objective=np.where(accepted, objective, state.objective),
             image=np.where(keep, image, state.image),
             residual=np.where(keep, residual, state.residual),
             certificate=np.where(accepted, certificate, state.certificate),

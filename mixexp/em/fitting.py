@@ -1,0 +1,170 @@
+"""One fit, from rows to a chosen optimum: starts, the polishing run, and what it amounts to."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .checkpoint import Checkpoint, fingerprint
+from .driver import EM
+from .engines import MemoryEngine
+from .model import MoEModel
+from .params import MoEParams, stack, take
+from .regular import is_regular
+from .rows import Rows
+from .start import Optimum, StartResult
+from .status import Status
+from .summary import FitSummary, entropies
+
+STEEP = 20.0  # norm of a difference of gate slopes, standardised, that only a separation explains
+FLAT = 1e-2  # total gate information below which the data no longer hold those slopes
+
+
+class Fit(NamedTuple):
+    """A finished fit.
+
+    params : MoEParams on the model's standardised scale; objective_path: penalised objective per
+    unit weight after every pass; mass (K,): effective rows of the experts; optima: what the
+    starts met.
+    """
+
+    params: MoEParams
+    summary: FitSummary
+    objective_path: np.ndarray
+    status: Status
+    certificate: float
+    n_pass: int
+    mass: np.ndarray
+    regular: bool
+    optima: list[Optimum]
+
+
+def fit_rows(
+    model: MoEModel,
+    rows: Rows,
+    *,
+    start,
+    solver: EM,
+    seed: int,
+    n_jobs: int = 1,
+    given=(),
+    callback=None,
+    on_search=None,
+) -> Fit:
+    """Search for a start (or take the one given), polish it on all rows, and judge the result.
+
+    Parameters
+    ----------
+    start : MultiStart or None
+        None: polish ``given[0]`` alone.
+    given : sequence of MoEParams
+        Parameters to try besides the start's own candidates.
+    callback : callable or None
+        ``callback(state) -> stop`` after every pass of the polishing run.
+    on_search : callable or None
+        Called with the `StartResult` before the polishing run.
+    """
+    checkpoint = _checkpoint(model, rows, solver, start, seed)
+    stored = checkpoint.load() if checkpoint is not None and solver.resume else None
+    if stored is None:
+        found = _search(model, rows, start, seed, n_jobs, given)
+        state = None
+    else:
+        found, state = _found_again(stored["extra"], model, rows), stored["state"]
+    if on_search is not None:
+        on_search(found)
+    engine = MemoryEngine(rows, model, n_jobs)
+    watch = _watch(checkpoint, found, model, callback)
+    result = solver.run(model, stack([found.params]), engine, callback=watch, state=state)
+    return _judge(model, engine, result, found.optima)
+
+
+def _search(model, rows, start, seed, n_jobs, given) -> StartResult:
+    if start is None:
+        return StartResult(given[0], [])
+    return start.search(model, rows, seed=seed, given=given, n_jobs=n_jobs)
+
+
+def _checkpoint(model, rows, solver, start, seed):
+    if solver.checkpoint is None:
+        return None
+    settings = {
+        name: value
+        for name, value in solver.get_params().items()
+        if name not in ("checkpoint", "checkpoint_every", "resume")
+    }
+    description = f"{model.K} {model.gate!r} {model.expert!r} {settings} {start!r} {seed}"
+    description += f" {model.gate_columns.tolist()} {model.expert_columns.tolist()}"
+    mark = fingerprint(rows, description)
+    return Checkpoint(solver.checkpoint, solver.checkpoint_every, mark)
+
+
+def _watch(checkpoint, found, model, callback):
+    """The driver's callback: the user's, and the checkpoint every so many passes and at the end."""
+    if checkpoint is None:
+        return callback
+    extra = {
+        "start": model.pack(stack([found.params]))[0],
+        "optima": [dict(optimum._asdict()) for optimum in found.optima],
+    }
+
+    def watch(state):
+        stop = callback(state) if callback is not None else False
+        if state.n_pass % checkpoint.every == 0 or state.code.all() or stop:
+            checkpoint.save(state, extra)
+        return stop
+
+    return watch
+
+
+def _found_again(extra, model, rows) -> StartResult:
+    template = stack([model.initial(rows)])
+    params = take(model.unpack(extra["start"][None, :], template), 0)
+    return StartResult(params, [Optimum(**fields) for fields in extra["optima"]])
+
+
+def _judge(model, engine, result, optima) -> Fit:
+    final = engine.run(model, result.params)
+    params = take(result.params, 0)
+    mass = final.statistics.expert.mass[0]
+    regular = bool(is_regular(model, result.params, mass[None, :], engine.rows.n)[0])
+    status = result.status[0]
+    if status is Status.CONVERGED:
+        if not regular:
+            status = Status.DEGENERATE
+        elif separates(params.gate, take(final.statistics.gate, 0)):
+            status = Status.SEPARATED
+
+    def block_entropies(rows):
+        weight = np.ones(rows.n) if rows.weight is None else rows.weight
+        return entropies(model.responsibilities(params, rows), weight)
+
+    soft, hard = np.sum(engine.rows_map(block_entropies), axis=0)
+    summary = FitSummary(
+        float(final.loglik[0]), int(model.n_free(params)), engine.total_weight, soft, hard
+    )
+    path = np.array(result.path)[:, 0]
+    return Fit(
+        params,
+        summary,
+        path,
+        status,
+        float(result.certificate[0]),
+        result.n_pass,
+        mass,
+        regular,
+        optima,
+    )
+
+
+def separates(params: Any, stats: Any) -> bool:
+    """Whether two classes of a softmax gate are split so sharply that no row says how sharply."""
+    coef = getattr(params, "coef", None)
+    if coef is None or coef.shape[1] == 1 or len(coef) == 1:
+        return False
+    for pair, (k, l) in enumerate(zip(*np.triu_indices(len(coef), 1), strict=True)):
+        steep = np.linalg.norm(coef[k, 1:] - coef[l, 1:]) > STEEP
+        if steep and np.linalg.eigvalsh(stats.pairs[pair])[0] < FLAT:
+            return True
+    return False
