@@ -128,7 +128,7 @@ def _judge(model, engine, result, optima) -> Fit:
     final = engine.run(model, result.params)
     params = take(result.params, 0)
     mass = final.statistics.expert.mass[0]
-    regular = bool(is_regular(model, result.params, mass[None, :], engine.rows.n)[0])
+    regular = bool(is_regular(model, params, mass, engine.total_weight))
     status = result.status[0]
     if status is Status.CONVERGED:
         if not regular:

@@ -40,7 +40,7 @@ def components(model: MoEModel, params, rows: Rows) -> Components:
         prob = np.where(possible, prob, 0)
         prob /= np.maximum(prob.sum(axis=1, keepdims=True), 1e-300)
         mean = np.where(possible[:, :, None], mean, np.nanmean(mean))
-    dispersion = params.expert.dispersion
+    dispersion = getattr(params.expert, "dispersion", None)
     if model.expert.scales_target:
         mean = mean * model.scaling.y_scale + model.scaling.y_centre
         dispersion = dispersion * model.scaling.y_scale

@@ -1,0 +1,357 @@
+"""What all estimators of mixtures of experts share: fitting and what does not depend on the target."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
+
+from .. import experts as _experts  # noqa: F401  (fills the registries)
+from .._component import EXPERTS, GATES, resolve
+from .._validation import (
+    check_columns,
+    check_n_experts,
+    check_weight,
+    check_X,
+    check_X_y,
+    row_inputs,
+)
+from ..em.driver import EM
+from ..em.fitting import Fit, fit_rows
+from ..em.model import MoEModel
+from ..em.params import MoEParams, stack, take
+from ..em.rows import Rows, Scaling, blocks, standardisation
+from ..em.start import MultiStart
+from ..em.status import Status
+from ._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
+from ._summary import summary_text
+
+WARNED = (Status.MAX_PASSES, Status.STALLED, Status.DEGENERATE)
+BLOCK = 65536  # rows predicted at a time
+
+
+class BaseMoE(CallbackSupportMixin, BaseEstimator):
+    """Mixture of experts p(y | x) = sum_k pi_k(x) f_k(y | x); see the concrete estimators."""
+
+    def __init__(
+        self,
+        n_experts=2,
+        *,
+        gate="softmax",
+        expert="gaussian",
+        gate_features=None,
+        expert_features=None,
+        start="default",
+        solver=None,
+        engine="auto",
+        warm_start=False,
+        n_jobs=None,
+        random_state=None,
+    ):
+        self.n_experts = n_experts
+        self.gate = gate
+        self.expert = expert
+        self.gate_features = gate_features
+        self.expert_features = expert_features
+        self.start = start
+        self.solver = solver
+        self.engine = engine
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    # --- fitting ----------------------------------------------------------------------------
+
+    @with_callbacks
+    def _fit(self, X, y, sample_weight, **inputs):
+        gate, expert = self._parts()
+        X, target = self._check_data(X, y, expert)
+        weight = self._weights(check_weight(sample_weight, X), y)
+        offset, trials = row_inputs(expert, X.shape[0], **inputs)
+        rows = Rows(X, target, weight, offset, trials)
+        expert.check_target(target if weight is None else target[weight > 0], trials_of(rows))
+        self._set_columns(gate)
+        model = self._model(gate, expert, rows)
+        start, given = self._start(model, rows)
+        tasks = FitTasks(
+            self,
+            X,
+            y,
+            {"sample_weight": sample_weight},
+            lambda vector: self._at(model, rows, vector),
+        )
+        fit = fit_rows(
+            model,
+            rows,
+            start=start,
+            solver=EM() if self.solver is None else self.solver,
+            seed=seed_of(self.random_state),
+            n_jobs=n_threads(self.n_jobs),
+            given=given,
+            callback=tasks.passed if tasks.on else None,
+            on_search=tasks.searched,
+        )
+        self._store(model, fit)
+        tasks.finished()
+        if fit.status in WARNED:
+            warnings.warn(fit.status.value, ConvergenceWarning, stacklevel=4)
+        return self
+
+    def _parts(self):
+        gate = resolve(self.gate, GATES, "gate")
+        expert = resolve(self.expert, EXPERTS, "expert")
+        if self.engine not in ("auto", "memory"):
+            raise ValueError(f"engine must be 'auto' or 'memory'; got {self.engine!r}.")
+        if self.solver is not None and not isinstance(self.solver, EM):
+            raise TypeError(f"solver must be None or EM(...); got {self.solver!r}.")
+        self._check_expert(expert)
+        return gate, expert
+
+    def _weights(self, weight, y):
+        return weight
+
+    def _set_columns(self, gate):
+        names = getattr(self, "feature_names_in_", None)
+        p = self.n_features_in_
+        self._gate_columns = (
+            check_columns(self.gate_features, names, p, "gate_features")
+            if gate.uses_columns
+            else np.empty(0, dtype=int)
+        )
+        self._expert_columns = check_columns(self.expert_features, names, p, "expert_features")
+
+    def _model(self, gate, expert, rows) -> MoEModel:
+        positive = rows.n if rows.weight is None else int(np.count_nonzero(rows.weight))
+        K = check_n_experts(self.n_experts, positive)
+        scaling = standardisation(rows, expert.scales_target)
+        return MoEModel(gate, expert, K, self._gate_columns, self._expert_columns, scaling)
+
+    def _start(self, model, rows):
+        """The start to search with (None: only the given parameters) and the given parameters."""
+        if self.warm_start and hasattr(self, "_model_") and self._model_.K == model.K:
+            return None, [model.rescale(self._params_, self._model_.scaling)]
+        start = self.start
+        if isinstance(start, str):
+            if start != "default":
+                raise ValueError(f"start={start!r} is unknown; use 'default' or MultiStart(...).")
+            return MultiStart(), []
+        if isinstance(start, MultiStart):
+            return start, []
+        if isinstance(start, BaseMoE):
+            return self._start_from(start, model)
+        responsibilities = self._given_responsibilities(start, model.K, rows.n)
+        return None, [take(model.from_responsibilities(rows, responsibilities[None]), 0)]
+
+    @staticmethod
+    def _start_from(other, model):
+        check_is_fitted(other)
+        old = other._model_
+        same = (
+            np.array_equal(old.gate_columns, model.gate_columns)
+            and np.array_equal(old.expert_columns, model.expert_columns)
+            and type(old.expert) is type(model.expert)
+        )
+        if not same:
+            raise ValueError("start: the fitted model has other columns or another family.")
+        params = model.rescale(other._params_, old.scaling)
+        return (None if old.K == model.K else MultiStart()), [params]
+
+    @staticmethod
+    def _given_responsibilities(start, K, n):
+        values = np.asarray(start)
+        if values.ndim == 1 and len(values) == n:
+            labels = values.astype(int)
+            if np.any(labels != values) or labels.min() < 0 or labels.max() >= K:
+                raise ValueError(f"start: labels must be integers 0..{K - 1}.")
+            return np.eye(K)[labels]
+        if values.shape != (n, K) or values.min() < 0 or not values.sum(axis=1).min() > 0:
+            raise ValueError(
+                f"start must be 'default', MultiStart(...), a fitted estimator, {n} labels, or "
+                f"responsibilities of shape ({n}, {K}); got an array of shape {values.shape}."
+            )
+        return values / values.sum(axis=1, keepdims=True)
+
+    def _at(self, model, rows, vector):
+        """Fitted attributes at a packed parameter vector, for callbacks."""
+        template = stack([model.initial(rows)])
+        params = take(model.unpack(vector[:1], template), 0)
+        names = ("n_features_in_", "feature_names_in_", "classes_", "_gate_columns")
+        own = {name: getattr(self, name) for name in names if hasattr(self, name)}
+        return {**own, "_model_": model, "_params_": params, "_n_outputs": self._n_outputs}
+
+    def _store(self, model: MoEModel, fit: Fit):
+        """Set the fitted attributes: host arrays, no data."""
+        self._model_ = model
+        self._params_: MoEParams = fit.params
+        self.fit_summary_ = fit.summary
+        self.objective_path_ = fit.objective_path
+        self.status_ = fit.status
+        self.certificate_ = fit.certificate
+        self.n_iter_ = fit.n_pass
+        self.expert_sizes_ = fit.mass
+        self.regular_ = fit.regular
+        self.starts_ = starts_table(fit.optima)
+        self._set_derived()
+
+    def _set_derived(self):
+        """Attributes that follow from the others: what a loaded file need not hold."""
+        self.n_experts_ = self._model_.K
+        self.loglik_ = self.fit_summary_.loglik
+        self.n_free_ = self.fit_summary_.n_free
+        self.n_units_ = self.fit_summary_.n_units
+        self.converged_ = self.status_.converged
+        self._set_coefficients()
+
+    def _set_coefficients(self):
+        """Coefficients on the user's scale."""
+        model = self._model_
+        p, m = len(model.scaling.x_scale), len(model.scaling.y_scale)
+        user = model._replace(scaling=Scaling.identity(p, m)).rescale(self._params_, model.scaling)
+        self.gate_coef_ = user.gate.coef[:, 1:]
+        self.gate_intercept_ = user.gate.coef[:, 0]
+        coef, intercept = user.expert.coef[..., 1:], user.expert.coef[..., 0]
+        dispersion = getattr(user.expert, "dispersion", None)
+        if dispersion is not None:
+            coef, intercept = self._squeeze(coef, 1), self._squeeze(intercept, 1)
+            dispersion = self._squeeze(dispersion, 1) if model.expert.has_dispersion else None
+        self.coef_, self.intercept_, self.dispersion_ = coef, intercept, dispersion
+        names = self._names()
+        self.gate_feature_names_ = names[model.gate_columns]
+        self.expert_feature_names_ = names[model.expert_columns]
+
+    def _squeeze(self, array, axis):
+        """Drop the axis of responses where y was one-dimensional."""
+        return array if self._n_outputs else np.squeeze(array, axis=axis)
+
+    def _names(self):
+        given = getattr(self, "feature_names_in_", None)
+        if given is not None:
+            return np.asarray(given, dtype=object)
+        return np.array([f"x{j}" for j in range(self.n_features_in_)], dtype=object)
+
+    # --- what needs X alone -----------------------------------------------------------------
+
+    def _rows(self, X, y=None, **inputs) -> Rows:
+        """Rows of new data for a fitted model."""
+        check_is_fitted(self)
+        X = check_X(self, X)
+        offset, trials = row_inputs(self._model_.expert, X.shape[0], **inputs)
+        m = len(self._model_.scaling.y_scale)
+        target = np.zeros((X.shape[0], m)) if y is None else self._target(y, X.shape[0])
+        return Rows(X, target, None, offset, trials)
+
+    def _map(self, rows: Rows, function):
+        """``function`` of blocks of rows, concatenated: temporary arrays stay small."""
+        parts = [function(rows.take(block)) for block in blocks(rows.n, BLOCK)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def gate_proba(self, X):
+        """Gate probabilities pi_k(x).
+
+        Parameters
+        ----------
+        X : array-like or sparse of shape (n, p)
+
+        Returns
+        -------
+        (n, K) ndarray; rows sum to one.
+        """
+        rows = self._rows(X)
+        model, params = self._model_, self._params_
+        return self._map(rows, lambda part: np.exp(model.log_gate(params, part.X)))
+
+    def predict_component(self, X):
+        """(n,) index of the most probable expert given x alone."""
+        return self.gate_proba(X).argmax(axis=1)
+
+    def responsibilities(self, X, y, *, offset=None, exposure=None, trials=None):
+        """Posterior probabilities of the experts given x and y.
+
+        Returns
+        -------
+        (n, K) ndarray; rows sum to one.
+        """
+        rows = self._rows(X, y, offset=offset, exposure=exposure, trials=trials)
+        return self._map(rows, lambda part: self._model_.responsibilities(self._params_, part))
+
+    def log_prob(self, X, y, *, offset=None, exposure=None, trials=None):
+        """(n,) log density (or probability) of y given x, all constants included."""
+        rows = self._rows(X, y, offset=offset, exposure=exposure, trials=trials)
+        return self._map(rows, lambda part: self._model_.log_prob(self._params_, part))
+
+    def summary(self) -> str:
+        """Readable table of the fit: gate and experts by feature name."""
+        check_is_fitted(self)
+        return summary_text(self)
+
+    def __str__(self):
+        return summary_text(self) if hasattr(self, "_params_") else repr(self)
+
+    def save(self, path) -> None:
+        """Write the fitted model to a versioned file without pickles; see `mixexp.load`."""
+        from ._saving import save
+
+        check_is_fitted(self)
+        save(self, path)
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "_params_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _check_data(self, X, y, expert) -> tuple[Any, np.ndarray]:
+        raise NotImplementedError
+
+    def _check_expert(self, expert) -> None:
+        raise NotImplementedError
+
+    def _target(self, y, n) -> np.ndarray:
+        raise NotImplementedError
+
+
+def trials_of(rows: Rows):
+    """Trials of the rows with positive weight."""
+    if rows.trials is None or rows.weight is None:
+        return rows.trials
+    return rows.trials[rows.weight > 0]
+
+
+def starts_table(optima) -> pd.DataFrame:
+    """One row per distinct optimum that the starts met, best first."""
+    columns = ["loglik", "hits", "regular", "smallest_expert", "kinds", "best"]
+    records = [
+        {**{name: getattr(optimum, name) for name in columns}, "kinds": ", ".join(optimum.kinds)}
+        for optimum in optima
+    ]
+    return pd.DataFrame(records, columns=columns)
+
+
+def seed_of(random_state) -> int:
+    """An integer seed; None is 0, so that a fit is reproducible unless asked otherwise."""
+    if random_state is None:
+        return 0
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31 - 1))
+    return int(random_state)
+
+
+def n_threads(n_jobs) -> int:
+    """Threads of a pass: None is 1 and negative counts from the number of cores, as in joblib."""
+    import joblib
+
+    return 1 if n_jobs is None else joblib.effective_n_jobs(n_jobs)
+
+
+def check_multi_output(estimator, X, y, expert):
+    """Validated X and y of a regression."""
+    return check_X_y(estimator, X, y, multi_output=expert.multi_output, numeric=True)

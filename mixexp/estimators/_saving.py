@@ -1,0 +1,157 @@
+"""Saving and loading fitted estimators: arrays and plain values, no pickles, nothing executed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+
+from .. import experts, gates, penalties
+from .._component import EXPERTS, GATES, PENALTIES
+from .._persistence import (
+    PersistenceError,
+    component_from_tree,
+    component_to_tree,
+    load_tree,
+    namedtuple_to_tree,
+    save_tree,
+)
+from ..em.driver import EM
+from ..em.model import MoEModel
+from ..em.params import MoEParams
+from ..em.rows import Scaling
+from ..em.start import MultiStart
+from ..em.status import Status
+from ..em.summary import FitSummary
+
+KIND = "estimator"
+_PLAIN = ("n_features_in_", "n_iter_", "certificate_", "regular_", "_n_outputs")
+_ARRAYS = ("objective_path_", "expert_sizes_")
+
+
+def known_classes() -> dict[str, type]:
+    """Every class that a file may name: registered parts, parameters and estimators."""
+    from .classifier import MoEClassifier
+    from .regressor import MoERegressor
+
+    own: tuple[type, ...] = (
+        MoEClassifier,
+        MoERegressor,
+        EM,
+        MultiStart,
+        MoEParams,
+        Scaling,
+        FitSummary,
+        gates.SoftmaxParams,
+        experts.GLMParams,
+        experts.MultinomialParams,
+    )
+    registered = [*GATES.values(), *EXPERTS.values(), *PENALTIES.values()]
+    return {cls.__name__: cls for cls in [*own, *registered]}
+
+
+def save(model, path) -> None:
+    """Write a fitted estimator; see `load`."""
+    from .. import __version__
+
+    save_tree(path, to_tree(model), kind=KIND, version=__version__)
+
+
+def load(path) -> Any:
+    """A fitted estimator from a file that its ``save`` wrote.
+
+    Loading executes nothing: the file holds arrays and plain values, and names only classes of
+    this package.
+
+    Raises
+    ------
+    PersistenceError
+        If the file is damaged, truncated, foreign or of a newer format (a ValueError).
+    """
+    tree, _ = load_tree(path, kind=KIND)
+    return from_tree(tree)
+
+
+def to_tree(model) -> dict[str, Any]:
+    """A fitted estimator as nested dicts of arrays and plain values."""
+    inner = model._model_
+    fitted: dict[str, Any] = {name: getattr(model, name) for name in (*_PLAIN, *_ARRAYS)}
+    fitted["status_"] = model.status_.name
+    fitted["params"] = namedtuple_to_tree(model._params_)
+    fitted["scaling"] = namedtuple_to_tree(inner.scaling)
+    fitted["summary"] = namedtuple_to_tree(model.fit_summary_)
+    fitted["gate_columns"], fitted["expert_columns"] = inner.gate_columns, inner.expert_columns
+    fitted["gate"], fitted["expert"] = (
+        component_to_tree(inner.gate),
+        component_to_tree(inner.expert),
+    )
+    fitted["starts"] = {name: _column(model.starts_[name]) for name in model.starts_}
+    if hasattr(model, "feature_names_in_"):
+        fitted["feature_names_in_"] = model.feature_names_in_.astype(str)
+    if hasattr(model, "classes_"):
+        fitted["classes_"] = _labels(model.classes_)
+    return {"estimator": component_to_tree(_storable(model)), "fitted": fitted}
+
+
+def from_tree(tree: dict[str, Any]) -> Any:
+    """The inverse of `to_tree`."""
+    classes = known_classes()
+    try:
+        model = component_from_tree(tree["estimator"], classes)
+        fitted = tree["fitted"]
+        for name in (*_PLAIN, *_ARRAYS):
+            setattr(model, name, fitted[name])
+        scaling = component_from_tree(fitted["scaling"], classes)
+        model._params_ = component_from_tree(fitted["params"], classes)
+        gate = component_from_tree(fitted["gate"], classes)
+        expert = component_from_tree(fitted["expert"], classes)
+        model.fit_summary_ = component_from_tree(fitted["summary"], classes)
+        model.status_ = Status[fitted["status_"]]
+        model.starts_ = pd.DataFrame({name: list(col) for name, col in fitted["starts"].items()})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise PersistenceError(
+            f"the file lacks or misnames a part of the model ({error}); save it again."
+        ) from error
+    K = model._params_.gate[0].shape[0]
+    model._model_ = MoEModel(
+        gate, expert, K, fitted["gate_columns"], fitted["expert_columns"], scaling
+    )
+    model._gate_columns, model._expert_columns = fitted["gate_columns"], fitted["expert_columns"]
+    for name in ("feature_names_in_", "classes_"):
+        if name in fitted:
+            value = fitted[name]
+            setattr(model, name, value.astype(object) if value.dtype.kind == "U" else value)
+    model._set_derived()
+    return model
+
+
+def _storable(model):
+    """The estimator without parameters that are data: a start from arrays or another fit."""
+    plain = clone(model)
+    if not isinstance(plain.start, str | MultiStart):
+        plain.start = "default"
+    if isinstance(plain.random_state, np.random.RandomState | np.random.Generator):
+        plain.random_state = None
+    return plain
+
+
+def _column(values: pd.Series):
+    return (
+        list(values)
+        if values.dtype == object or values.dtype.kind not in "fib"
+        else values.to_numpy()
+    )
+
+
+def _labels(classes):
+    """Class labels in a dtype that a file can hold; mixed Python objects are refused."""
+    if classes.dtype != object:
+        return classes
+    if all(isinstance(value, str) for value in classes):
+        return classes.astype(str)
+    raise PersistenceError(
+        "The class labels are Python objects of mixed types; only numbers, bool and text can be "
+        "stored. Convert the target first."
+    )

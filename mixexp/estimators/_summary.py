@@ -1,0 +1,68 @@
+"""The readable table of a fit."""
+
+from __future__ import annotations
+
+import textwrap
+
+import numpy as np
+
+
+def summary_text(model) -> str:
+    """Text table: how the fit ended, the experts and the gate by feature name."""
+    summary = model.fit_summary_
+    bic = -2 * summary.loglik + np.log(summary.n_units) * summary.n_free
+    aic = -2 * summary.loglik + 2 * summary.n_free
+    names = type(model._model_.gate).__name__, type(model._model_.expert).__name__
+    lines = [
+        f"{type(model).__name__}: {model.n_experts_} x {names[1]}, {names[0]}",
+        f"log-likelihood {summary.loglik:.4f}   free parameters {summary.n_free}   "
+        f"units {summary.n_units:g}   AIC {aic:.2f}   BIC {bic:.2f}",
+        *textwrap.wrap(f"{model.status_.value} ({model.n_iter_} passes)", 88),
+    ]
+    starts = model.starts_
+    if len(starts):
+        best = starts[starts["best"]]
+        hits = int(best["hits"].iloc[0]) if len(best) else 0
+        lines.append(f"starts met {len(starts)} distinct optima; the best one {hits} times")
+    lines += ["", "Experts"]
+    lines += _table(*_expert_block(model))
+    if model.n_experts_ > 1:
+        lines += ["", "Gate (logits, centred over the experts)"]
+        lines += _table(
+            ["(intercept)", *map(str, model.gate_feature_names_)],
+            [f"expert {k}" for k in range(model.n_experts_)],
+            np.column_stack([model.gate_intercept_, model.gate_coef_]),
+        )
+    return "\n".join(lines)
+
+
+def _expert_block(model):
+    """Row names, column names and values of the experts' table."""
+    columns = ["(intercept)", *map(str, model.expert_feature_names_)]
+    coef, intercept = model.coef_, model.intercept_
+    labels = [f"expert {k}" for k in range(model.n_experts_)]
+    if coef.ndim == 3:
+        inner = getattr(model, "classes_", np.arange(coef.shape[1]))
+        labels = [f"{label}, {value}" for label in labels for value in inner]
+        coef, intercept = coef.reshape(len(labels), -1), intercept.ravel()
+    values = np.column_stack([intercept, coef])
+    if model.dispersion_ is not None:
+        columns = [*columns, "dispersion"]
+        values = np.column_stack([values, np.ravel(model.dispersion_)])
+    if coef.shape[0] == model.n_experts_:
+        columns = [*columns, "rows"]
+        values = np.column_stack([values, model.expert_sizes_])
+    return columns, labels, values
+
+
+def _table(rows, columns, values):
+    """Features down, experts across: values is (len(columns), len(rows))."""
+    width = max([len(name) for name in rows] + [11])
+    widths = [max(len(name), 11) for name in columns]
+    head = " " * width + "".join(f"  {name:>{w}}" for name, w in zip(columns, widths, strict=True))
+    body = [
+        f"{name:<{width}}"
+        + "".join(f"  {value:>{w}.5g}" for value, w in zip(values[:, i], widths, strict=True))
+        for i, name in enumerate(rows)
+    ]
+    return [head, *body]

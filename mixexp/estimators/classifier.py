@@ -1,0 +1,166 @@
+"""`MoEClassifier`: mixtures of softmax regressions."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
+
+from .._validation import check_X_y
+from ..em import predictive
+from ._base import BaseMoE
+
+
+class MoEClassifier(ClassifierMixin, BaseMoE):
+    """Mixture of classification experts with a gate, fitted by maximum likelihood.
+
+    P(y = c | x) = sum_k pi_k(x) P_k(y = c | x), each expert a softmax regression.
+
+    Parameters
+    ----------
+    n_experts : int, default=2
+    gate : {"softmax", "constant"} or Gate, default="softmax"
+    expert : {"multinomial"} or Expert, default="multinomial"
+    gate_features, expert_features, start, solver, engine, warm_start, n_jobs, random_state
+        As for `MoERegressor`.
+    class_weight : dict, "balanced" or None
+        Weights of the classes, multiplied into ``sample_weight``.
+
+    Attributes
+    ----------
+    classes_ : ndarray (C,)
+    coef_ : ndarray (K, C, p); intercept_ : (K, C)
+        Experts' coefficients on the user's scale, centred over the classes.
+    gate_coef_, gate_intercept_, loglik_, status_, starts_, ...
+        As for `MoERegressor`.
+
+    References
+    ----------
+    Jordan and Jacobs (1994), "Hierarchical mixtures of experts and the EM algorithm", Neural
+    Computation 6, 181-214.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from mixexp import L2, MoEClassifier, MultinomialExpert
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MoEClassifier(expert=MultinomialExpert(penalty=L2(0.01))).fit(X, y)
+    >>> model.predict_proba(X).shape
+    (150, 3)
+    """
+
+    def __init__(
+        self,
+        n_experts=2,
+        *,
+        gate="softmax",
+        expert="multinomial",
+        gate_features=None,
+        expert_features=None,
+        start="default",
+        solver=None,
+        engine="auto",
+        warm_start=False,
+        class_weight=None,
+        n_jobs=None,
+        random_state=None,
+    ):
+        super().__init__(
+            n_experts,
+            gate=gate,
+            expert=expert,
+            gate_features=gate_features,
+            expert_features=expert_features,
+            start=start,
+            solver=solver,
+            engine=engine,
+            warm_start=warm_start,
+            n_jobs=n_jobs,
+            random_state=random_state,
+        )
+        self.class_weight = class_weight
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit by EM from many starts.
+
+        Parameters
+        ----------
+        X : array-like, data frame or scipy sparse of shape (n, p)
+        y : array-like of shape (n,)
+            Class labels of any type.
+        sample_weight : array-like (n,) or None
+            A weight of 2 equals the row twice.
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, sample_weight)
+
+    def _check_expert(self, expert):
+        if not expert.classifies:
+            raise ValueError(
+                f"{type(expert).__name__} is for numbers: use MoERegressor, or "
+                "expert='multinomial'."
+            )
+
+    def _check_data(self, X, y, expert):
+        X, y = check_X_y(self, X, y, multi_output=False, numeric=False)
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"MoEClassifier needs at least two classes; got one class {self.classes_[0]!r}."
+            )
+        self._n_outputs = 0
+        return X, codes.astype(np.float64)[:, None]
+
+    def _weights(self, weight, y):
+        if self.class_weight is None:
+            return weight
+        balance = compute_sample_weight(self.class_weight, column_or_1d(np.asarray(y)))
+        return balance if weight is None else balance * weight
+
+    def _target(self, y, n):
+        y = column_or_1d(np.asarray(y))
+        if len(y) != n:
+            raise ValueError(f"y has {len(y)} labels for {n} rows.")
+        codes = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
+        unknown = self.classes_[codes] != y
+        if unknown.any():
+            raise ValueError(
+                f"y holds the label {y[unknown][0]!r}, which the model was not fitted with; its "
+                f"classes are {self.classes_.tolist()!r}."
+            )
+        return codes.astype(np.float64)[:, None]
+
+    def predict_proba(self, X):
+        """(n, C) class probabilities, in the order of ``classes_``."""
+        rows = self._rows(X)
+        return self._map(
+            rows,
+            lambda part: predictive.mean(predictive.components(self._model_, self._params_, part)),
+        )
+
+    def predict_log_proba(self, X):
+        """(n, C) log class probabilities."""
+        return np.log(np.maximum(self.predict_proba(X), 1e-300))
+
+    def predict(self, X):
+        """(n,) most probable classes."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def predict_experts(self, X):
+        """(n, K, C) class probabilities of the single experts."""
+        rows = self._rows(X)
+        return self._map(
+            rows, lambda part: predictive.components(self._model_, self._params_, part).mean
+        )
+
+    def sample(self, X, rng=None):
+        """(n,) drawn classes given x."""
+        rows = self._rows(X)
+        draws, _ = predictive.sample(self._model_, self._params_, rows, np.random.default_rng(rng))
+        return self.classes_[draws[:, 0].astype(int)]

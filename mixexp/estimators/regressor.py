@@ -1,0 +1,228 @@
+"""`MoERegressor`: mixtures of Gaussian and other generalised linear experts."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import check_array
+
+from ..em import predictive
+from ._base import BaseMoE, check_multi_output
+
+
+class MoERegressor(RegressorMixin, BaseMoE):
+    """Mixture of regression experts with a gate, fitted by maximum likelihood.
+
+    p(y | x) = sum_k pi_k(x) f_k(y | x): the gate pi splits the input space softly, and each
+    expert f_k is a generalised linear model.
+
+    Parameters
+    ----------
+    n_experts : int, default=2
+    gate : {"softmax", "constant"} or Gate, default="softmax"
+    expert : {"gaussian", "poisson", "binomial", "gamma"} or Expert, default="gaussian"
+        An instance carries its own settings: ``GaussianExpert(penalty=L2(0.01))``.
+    gate_features, expert_features : None, slice, or sequence of names, positions or a mask
+        Columns of each half; None means all.
+    start : "default", MultiStart, fitted estimator, or array
+        Labels (n,) or responsibilities (n, K) begin one run from there. A fitted estimator with
+        as many experts does the same; one with fewer experts adds its splits to the search.
+    solver : EM or None
+        Tolerances, limits, acceleration, checkpoints.
+    engine : {"auto", "memory"}, default="auto"
+    warm_start : bool, default=False
+        Begin a further `fit` at the parameters of the last one.
+    n_jobs : int or None
+        Threads of a pass; the result does not depend on it.
+    random_state : int, RandomState or None
+        Seed of the random starts; None is 0. Different seeds differ in the starts only.
+
+    Attributes
+    ----------
+    coef_ : ndarray (K, p) or (K, m, p); intercept_ : (K,) or (K, m)
+        Experts' coefficients on the user's scale.
+    dispersion_ : ndarray (K,) or (K, m), or None
+        Standard deviations (Gaussian) or shapes (gamma).
+    gate_coef_ : ndarray (K, p_gate); gate_intercept_ : (K,)
+        Gate coefficients, centred over the experts.
+    loglik_ : float
+        Weighted log-likelihood, all constants included.
+    n_free_, n_units_, fit_summary_
+        What information criteria read.
+    status_ : Status; converged_ : bool; certificate_ : float; n_iter_ : int
+        How the fit ended, the largest absolute gradient, and the passes over the rows.
+    objective_path_ : ndarray
+        Penalised log-likelihood per unit weight after every pass; it never falls.
+    starts_ : pandas.DataFrame
+        The distinct optima that the starts met and how often.
+    expert_sizes_ : ndarray (K,)
+        Sum of the weighted responsibilities of each expert.
+
+    References
+    ----------
+    Jacobs, Jordan, Nowlan and Hinton (1991), "Adaptive mixtures of local experts", Neural
+    Computation 3, 79-87.
+
+    Examples
+    --------
+    >>> from mixexp import MoERegressor
+    >>> from mixexp.datasets import load_ethanol
+    >>> X, y = load_ethanol(return_X_y=True)
+    >>> model = MoERegressor(n_experts=2).fit(X, y)
+    >>> model.predict(X).shape
+    (88,)
+    """
+
+    def fit(self, X, y, sample_weight=None, *, offset=None, exposure=None, trials=None):
+        """Fit by EM from many starts.
+
+        Parameters
+        ----------
+        X : array-like, data frame or scipy sparse of shape (n, p)
+        y : array-like of shape (n,) or (n, m)
+            Several responses are independent given x and the expert.
+        sample_weight : array-like (n,) or None
+            A weight of 2 equals the row twice.
+        offset, exposure, trials : array-like (n,) or None
+            Row-wise inputs of the families that take them: an offset is added to the linear
+            predictor, an exposure enters as log(exposure), and trials are the binomial totals.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If the input is unusable, or the target lies outside the family's support.
+        """
+        return self._fit(X, y, sample_weight, offset=offset, exposure=exposure, trials=trials)
+
+    def _check_expert(self, expert):
+        if expert.classifies:
+            raise ValueError(
+                f"{type(expert).__name__} is for classes: use MoEClassifier, or a regression "
+                "family such as expert='gaussian'."
+            )
+
+    def _check_data(self, X, y, expert):
+        X, y = check_multi_output(self, X, y, expert)
+        self._n_outputs = 0 if y.ndim == 1 else y.shape[1]
+        return X, np.ascontiguousarray(y.reshape(len(y), -1), dtype=np.float64)
+
+    def _target(self, y, n):
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        m = len(self._model_.scaling.y_scale)
+        if y.size != n * m:
+            raise ValueError(f"y has shape {y.shape}; the model needs {n} rows of {m} response(s).")
+        y = y.reshape(n, m)
+        return y
+
+    def _predictive(self, X, function, inputs):
+        """(n, ...) of ``function(components)``, without the axis of responses where y had none."""
+        rows = self._rows(X, **inputs)
+        model, params = self._model_, self._params_
+        values = self._map(
+            rows, lambda part: function(predictive.components(model, params, part), part)
+        )
+        return self._one(values)
+
+    def _one(self, values):
+        return values if self._n_outputs else values[:, 0]
+
+    def predict(self, X, *, offset=None, exposure=None, trials=None):
+        """(n,) or (n, m) conditional means E[y | x]."""
+        inputs = {"offset": offset, "exposure": exposure, "trials": trials}
+        return self._predictive(X, lambda parts, rows: predictive.mean(parts), inputs)
+
+    def predict_experts(self, X, *, offset=None, exposure=None, trials=None):
+        """(n, K) or (n, K, m) means of the single experts."""
+        rows = self._rows(X, offset=offset, exposure=exposure, trials=trials)
+        values = self._map(
+            rows,
+            lambda part: predictive.components(self._model_, self._params_, part).mean,
+        )
+        return values if self._n_outputs else values[:, :, 0]
+
+    def predict_std(self, X, *, offset=None, exposure=None, trials=None):
+        """(n,) or (n, m) predictive standard deviations."""
+        expert = self._fitted_expert()
+        inputs = {"offset": offset, "exposure": exposure, "trials": trials}
+        return self._predictive(
+            X, lambda parts, rows: np.sqrt(predictive.variance(parts, expert)), inputs
+        )
+
+    def predict_quantile(self, X, q, *, offset=None, exposure=None, trials=None):
+        """Predictive quantiles.
+
+        Parameters
+        ----------
+        q : float or sequence of floats in (0, 1)
+
+        Returns
+        -------
+        (n,) or (n, m) for one q; a further last axis for several.
+        """
+        probabilities = np.atleast_1d(np.asarray(q, dtype=float))
+        if not np.all((probabilities > 0) & (probabilities < 1)):
+            raise ValueError(f"q must lie strictly between 0 and 1; got {q!r}.")
+        expert = self._fitted_expert()
+        inputs = {"offset": offset, "exposure": exposure, "trials": trials}
+
+        def all_quantiles(parts, rows):
+            each = [predictive.quantile(parts, expert, value) for value in probabilities]
+            return np.stack(each, axis=-1)
+
+        values = self._predictive(X, all_quantiles, inputs)
+        return values if np.ndim(q) else values[..., 0]
+
+    def predict_interval(self, X, level=0.9, *, offset=None, exposure=None, trials=None):
+        """Equal-tailed predictive intervals: (n, 2), or (n, m, 2) for several responses."""
+        if not 0 < level < 1:
+            raise ValueError(f"level must lie strictly between 0 and 1; got {level!r}.")
+        tail = (1 - level) / 2
+        return self.predict_quantile(
+            X, [tail, 1 - tail], offset=offset, exposure=exposure, trials=trials
+        )
+
+    def cdf(self, X, y, *, offset=None, exposure=None, trials=None):
+        """(n,) or (n, m) predictive distribution function P(Y <= y | x)."""
+        return self._cdf(X, y, 0, offset=offset, exposure=exposure, trials=trials)
+
+    def cdf_left(self, X, y, *, offset=None, exposure=None, trials=None):
+        """P(Y < y | x); differs from `cdf` for counts."""
+        step = 1 if self._fitted_expert().discrete else 0
+        return self._cdf(X, y, step, offset=offset, exposure=exposure, trials=trials)
+
+    def _cdf(self, X, y, step, **inputs):
+        expert = self._fitted_expert()
+        rows = self._rows(X, y, **inputs)
+
+        def values(part):
+            parts = predictive.components(self._model_, self._params_, part)
+            return predictive.cdf(parts, expert, part.y - step)
+
+        return self._one(self._map(rows, values))
+
+    def sample(self, X, rng=None, *, offset=None, exposure=None, trials=None):
+        """(n,) or (n, m) draws of y given x.
+
+        Parameters
+        ----------
+        rng : numpy Generator, int or None
+        """
+        rows = self._rows(X, offset=offset, exposure=exposure, trials=trials)
+        draws, _ = predictive.sample(self._model_, self._params_, rows, np.random.default_rng(rng))
+        return self._one(draws)
+
+    def _fitted_expert(self):
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(self)
+        return self._model_.expert
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        expert = self.expert
+        tags.target_tags.multi_output = isinstance(expert, str) or expert.multi_output
+        return tags
