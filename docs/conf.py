@@ -61,12 +61,19 @@ sphinx_gallery_conf = {
 
 
 def skip_request_methods(app, what, name, obj, skip, options):
-    """Leave out scikit-learn's generated metadata methods: their text links to its own manual."""
+    """Leave out scikit-learn's generated metadata methods: they are described in its own manual."""
     if re.fullmatch(r"set_\w+_request|get_metadata_routing", name):
         return True
     return None
 
 
+def unlink_inherited(app, what, name, obj, options, lines):
+    """Keep the words of links into scikit-learn's manual: their labels do not exist here."""
+    if (getattr(obj, "__module__", None) or "").startswith("sklearn."):
+        lines[:] = [re.sub(r":(?:ref|term):`([^`<]*?) *(?:<[^>]*>)?`", r"\1", x) for x in lines]
+
+
 def setup(app):
     """Called by Sphinx."""
     app.connect("autodoc-skip-member", skip_request_methods)
+    app.connect("autodoc-process-docstring", unlink_inherited)
