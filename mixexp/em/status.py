@@ -25,6 +25,10 @@ class Status(Enum):
         "Degenerate: an expert leans on the lower bound of its scale or holds too few rows. "
         "Use fewer experts or a penalty."
     )
+    ONLINE = (
+        "Online: the parameters follow mini-batches with a decaying step; no maximum is claimed. "
+        "The log-likelihood is that of the batches as they came."
+    )
     INTERRUPTED = "Interrupted by a callback; the best point so far is kept."
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
@@ -25,6 +25,7 @@ from ..em.driver import EM
 from ..em.fitting import Fit, fit_rows
 from ..em.model import MoEModel
 from ..em.params import MoEParams, stack, take
+from ..em.online import OnlineState, first_state, online_step
 from ..em.rows import Rows, Scaling, blocks, standardisation
 from ..em.start import MultiStart
 from ..em.status import Status
@@ -102,6 +103,34 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
             warnings.warn(fit.status.value, ConvergenceWarning, stacklevel=4)
         return self
 
+    def _partial_fit(self, X, y, sample_weight, **inputs):
+        """One online step; the first batch is fitted on its own, from many starts."""
+        if not hasattr(self, "_online_"):
+            self._fit(X, y, sample_weight, **inputs)
+            rows = self._batch(X, y, sample_weight, **inputs)
+            self._online_ = first_state(self._model_, self._params_, rows)
+        else:
+            rows = self._batch(X, y, sample_weight, **inputs)
+            self._online_ = online_step(self._model_, self._online_, rows)
+        self._store_online(self._online_)
+        return self
+
+    def _batch(self, X, y, sample_weight, **inputs) -> Rows:
+        rows = self._rows(X, y, **inputs)
+        weight = self._weights(check_weight(sample_weight, rows.X), y)
+        self._model_.expert.check_target(rows.y, rows.trials)
+        return rows._replace(weight=weight)
+
+    def _store_online(self, state: OnlineState):
+        self._params_ = state.params
+        mass = state.statistics.expert.mass * state.weight
+        summary = self.fit_summary_._replace(
+            loglik=state.loglik * state.weight, n_units=state.weight
+        )
+        self.fit_summary_ = summary
+        self.status_, self.n_iter_, self.expert_sizes_ = Status.ONLINE, state.n_batch, mass
+        self._set_derived()
+
     def _parts(self):
         gate = resolve(self.gate, GATES, "gate")
         expert = resolve(self.expert, EXPERTS, "expert")
@@ -126,10 +155,22 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
         self._expert_columns = check_columns(self.expert_features, names, p, "expert_features")
 
     def _model(self, gate, expert, rows) -> MoEModel:
+        expert = self._tied_by_position(expert)
         positive = rows.n if rows.weight is None else int(np.count_nonzero(rows.weight))
         K = check_n_experts(self.n_experts, positive)
         scaling = standardisation(rows, expert.scales_target)
         return MoEModel(gate, expert, K, self._gate_columns, self._expert_columns, scaling)
+
+    def _tied_by_position(self, expert):
+        """The expert with names of tied columns turned into positions among its columns."""
+        tied = getattr(expert, "tied", None)
+        if tied is None or isinstance(tied, str) or not any(isinstance(t, str) for t in tied):
+            return expert
+        own = list(self._names()[self._expert_columns])
+        missing = [name for name in tied if name not in own]
+        if missing:
+            raise ValueError(f"tied: no expert column named {missing!r}; they are {own!r}.")
+        return clone(expert).set_params(tied=[own.index(name) for name in tied])
 
     def _start(self, model, rows):
         """The start to search with (None: only the given parameters) and the given parameters."""
@@ -188,6 +229,7 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
         """Set the fitted attributes: host arrays, no data."""
         self._model_ = model
         self._params_: MoEParams = fit.params
+        self.__dict__.pop("_online_", None)
         self.fit_summary_ = fit.summary
         self.objective_path_ = fit.objective_path
         self.status_ = fit.status

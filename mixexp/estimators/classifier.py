@@ -97,7 +97,24 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         -------
         self
         """
+        self._all_classes = None
         return self._fit(X, y, sample_weight)
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """One step of online EM on a mini-batch; see `MoERegressor.partial_fit`.
+
+        Parameters
+        ----------
+        classes : array-like or None
+            All classes that will ever come; needed at the first call unless its batch holds
+            them all.
+
+        Returns
+        -------
+        self
+        """
+        self._all_classes = None if classes is None else np.unique(classes)
+        return self._partial_fit(X, y, sample_weight)
 
     def _check_expert(self, expert):
         if not expert.classifies:
@@ -109,13 +126,25 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     def _check_data(self, X, y, expert):
         X, y = check_X_y(self, X, y, multi_output=False, numeric=False)
         check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
+        self.classes_, codes = self._classes_of(y)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"MoEClassifier needs at least two classes; got one class {self.classes_[0]!r}."
             )
         self._n_outputs = 0
         return X, codes.astype(np.float64)[:, None]
+
+    def _classes_of(self, y):
+        """Sorted classes and the codes of y among them."""
+        known = getattr(self, "_all_classes", None)
+        if known is None:
+            return np.unique(y, return_inverse=True)
+        codes = np.minimum(np.searchsorted(known, y), len(known) - 1)
+        if np.any(known[codes] != y):
+            raise ValueError(
+                f"y holds the label {y[known[codes] != y][0]!r}, which classes= does not list."
+            )
+        return known, codes
 
     def _weights(self, weight, y):
         if self.class_weight is None:

@@ -98,6 +98,20 @@ class MoERegressor(RegressorMixin, BaseMoE):
         """
         return self._fit(X, y, sample_weight, offset=offset, exposure=exposure, trials=trials)
 
+    def partial_fit(self, X, y, sample_weight=None, *, offset=None, exposure=None, trials=None):
+        """One step of online EM on a mini-batch.
+
+        The first call fits its batch from many starts and fixes the standardisation, so it
+        should hold at least some hundred rows. Batch t then enters the statistics with the step
+        t^-0.6 (Cappe and Moulines, 2009). Parameters are those of `fit`.
+
+        Returns
+        -------
+        self
+        """
+        inputs = {"offset": offset, "exposure": exposure, "trials": trials}
+        return self._partial_fit(X, y, sample_weight, **inputs)
+
     def _check_expert(self, expert):
         if expert.classifies:
             raise ValueError(

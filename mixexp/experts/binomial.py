@@ -22,8 +22,8 @@ class BinomialExpert(GLMExpert):
     ----------
     penalty : L2 or None
     link : {"logit", "probit", "cloglog", "log", "identity"}, default "logit"
-    tied : None, "all" or sequence of int
-        Positions, among the experts' columns, of slopes that all experts share.
+    tied : None, "all" or sequence of int or str
+        Positions among the experts' columns, or names, of slopes that all experts share.
     """
 
     links = ("logit", "probit", "cloglog", "log", "identity")

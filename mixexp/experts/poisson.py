@@ -18,8 +18,8 @@ class PoissonExpert(GLMExpert):
     ----------
     penalty : L2 or None
     link : {"log", "identity"}, default "log"
-    tied : None, "all" or sequence of int
-        Positions, among the experts' columns, of slopes that all experts share.
+    tied : None, "all" or sequence of int or str
+        Positions among the experts' columns, or names, of slopes that all experts share.
     """
 
     links = ("log", "identity")
