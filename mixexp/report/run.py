@@ -1,0 +1,196 @@
+"""From a file to a complete study: read, prepare, fit, explain."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import cpu_count
+
+from mixexp import __version__
+from mixexp.estimators import MoEClassifier, MoERegressor
+from mixexp.report.page import TableStudy
+from mixexp.selection.explain import explain
+from mixexp.selection.prepare import Prepared, Roles, prepare
+from mixexp.selection.study import Progress, SelectionStudy
+from mixexp.selection.table_model import TableModel
+from mixexp.selection.tables import TableError, read_table
+
+DEFAULT_EXPERTS = (1, 2, 3, 4, 5, 6)
+PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "pandas", "joblib")
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What to compare in the study of a table.
+
+    Attributes
+    ----------
+    experts : sequence of int or None
+        Numbers of experts; None is 1 to 6, or fewer where the rows do not suffice.
+    criterion : {"bic", "aic", "icl", "cv"}
+    one_se : bool
+        With "cv": the simplest fit within one standard error.
+    folds : int
+        0 for no cross-validation.
+    penalties, gate_penalties : sequence of float or None
+        Strengths of L2 penalties to compare.
+    seed : int
+    jobs : int
+        Processes; 0 is one for each core.
+    """
+
+    experts: Sequence[int] | None = None
+    criterion: str = "bic"
+    one_se: bool = False
+    folds: int = 5
+    penalties: Sequence[float] | None = None
+    gate_penalties: Sequence[float] | None = None
+    seed: int = 0
+    jobs: int = 0
+
+
+def study_table(
+    path: str | Path,
+    roles: Roles,
+    plan: StudyPlan | None = None,
+    *,
+    command: str = "",
+    progress: Progress | None = None,
+) -> TableStudy:
+    """Study the table in a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV or Parquet file.
+    roles : Roles
+        What the columns are.
+    plan : StudyPlan, optional
+        What to compare.
+    command : str
+        The command that makes the study again, for the report.
+    progress : callable, optional
+        See `SelectionStudy`.
+
+    Returns
+    -------
+    TableStudy
+        What `write_report` writes.
+
+    Raises
+    ------
+    ValueError
+        If the file or the options cannot be used; the message is one clear line.
+    """
+    plan = plan or StudyPlan()
+    table, read_notes = read_table(path)
+    prepared = prepare(table, roles)
+    experts, plan_notes = _experts(plan.experts, prepared)
+    study = SelectionStudy(
+        _template(prepared),
+        _grid(prepared, plan, experts),
+        plan.criterion,
+        cv=plan.folds,
+        one_se=plan.one_se,
+        n_jobs=plan.jobs or cpu_count(),
+        random_state=plan.seed,
+        progress=progress,
+    ).fit(prepared.X, prepared.y, **prepared.inputs)
+    model = TableModel(
+        study.best_estimator_,
+        prepared.preprocessor,
+        roles.target,
+        {k: v for k, v in roles.row_wise().items() if k != "weights"},
+    )
+    return TableStudy(
+        result=study.result_,
+        model=model,
+        explanation=explain(model, prepared, random_state=plan.seed),
+        target=roles.target,
+        source=Path(path).name,
+        family=study.best_params_.get("expert", prepared.families[0]),
+        notes=(*read_notes, *prepared.notes, *_role_notes(roles), *plan_notes),
+        command=command,
+        versions=versions(),
+        seed=plan.seed,
+        data=_fingerprint(Path(path)),
+    )
+
+
+def _template(prepared: Prepared) -> Any:
+    halves = {
+        "gate_features": prepared.gate_features,
+        "expert_features": prepared.expert_features,
+    }
+    if prepared.classifies:
+        return MoEClassifier(**halves)
+    return MoERegressor(expert=prepared.families[0], **halves)
+
+
+def _grid(prepared: Prepared, plan: StudyPlan, experts: Sequence[int]) -> dict[str, list[Any]]:
+    grid: dict[str, list[Any]] = {"n_experts": list(experts)}
+    if len(prepared.families) > 1:
+        grid["expert"] = list(prepared.families)
+    if plan.penalties is not None:
+        grid["expert__penalty"] = list(plan.penalties)
+    if plan.gate_penalties is not None:
+        grid["gate__penalty"] = list(plan.gate_penalties)
+    return grid
+
+
+def _experts(asked: Sequence[int] | None, prepared: Prepared) -> tuple[list[int], list[str]]:
+    """Numbers of experts that the rows can bear: one row for each coefficient at least."""
+    n_rows, columns = prepared.X.shape
+    used = columns if prepared.expert_features is None else len(prepared.expert_features)
+    each = (used + 1) * (len(np.unique(prepared.y)) - 1 if prepared.classifies else 1)
+    most = max(1, n_rows // each)
+    if asked is None:
+        experts = [k for k in DEFAULT_EXPERTS if k <= most]
+        if len(experts) == len(DEFAULT_EXPERTS):
+            return experts, []
+        return experts, [
+            f"At most {experts[-1]} experts were tried: {n_rows} rows for {each} coefficients each."
+        ]
+    if max(asked) > most:
+        raise TableError(
+            f"--experts up to {max(asked)} is beyond reason for {n_rows} rows: an expert has "
+            f"{each} coefficients here, so at most {most} can be told apart"
+        )
+    return list(asked), []
+
+
+def _role_notes(roles: Roles) -> list[str]:
+    notes = [f"Column {name!r} holds the {role}." for role, name in roles.row_wise().items()]
+    if roles.gate_columns:
+        notes.append(f"The gate sees only {', '.join(roles.gate_columns)}.")
+    if roles.expert_columns:
+        notes.append(f"The experts see only {', '.join(roles.expert_columns)}.")
+    if roles.drop:
+        notes.append(f"Left out as asked: {', '.join(roles.drop)}.")
+    return notes
+
+
+def versions() -> dict[str, str]:
+    """Versions of the software that made a report."""
+    found = {"mixexp": __version__, "Python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # vendored or installed without metadata
+            continue
+    return found
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return {"sha256": digest.hexdigest(), "bytes": path.stat().st_size}

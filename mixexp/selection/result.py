@@ -1,0 +1,275 @@
+"""`StudyResult`: what a study found, as plain values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+FORMAT = "mixexp-study"
+VERSION = 1
+TITLES = {"aic": "AIC", "aicc": "AICc", "bic": "BIC", "icl": "ICL", "cv": "cross-validation"}
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """The outcome of a `SelectionStudy`.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One line for each fit: label, n_experts, loglik, n_free, aic, bic, icl, cv_loglik (per
+        row), cv_se, score and difference and weight of the deciding criterion, regular, status,
+        n_iter, optima (distinct ones met), hits (starts that met the best), chosen.
+    criterion : str
+        What decided.
+    chosen : int
+        Line of the winner.
+    models : dict of int to estimator
+        Fitted models by line of the table.
+    cells : dict of int to dict
+        Settings by line of the table.
+    cv_log_prob : ndarray of shape (fits, n) or None
+        Out-of-fold log-densities, NaN where a row was never tested.
+    notes : tuple of str
+        What a reader has to know.
+    data : dict
+        Description of the data.
+    settings : dict
+        Settings of the study.
+    weights : ndarray of shape (n,) or None
+        Weights of the rows.
+    """
+
+    table: pd.DataFrame
+    criterion: str
+    chosen: int
+    models: Mapping[int, Any]
+    cells: Mapping[int, Mapping[str, Any]]
+    cv_log_prob: NDArray[np.float64] | None
+    notes: tuple[str, ...]
+    data: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    weights: NDArray[np.float64] | None = field(default=None, repr=False)
+
+    @property
+    def best_estimator_(self) -> Any:
+        """The winner, fitted on all rows."""
+        return self.models[self.chosen]
+
+    @property
+    def best_params_(self) -> dict[str, Any]:
+        """Settings of the winner."""
+        return dict(self.cells[self.chosen])
+
+    @property
+    def criterion_title(self) -> str:
+        """Name of the deciding criterion in text."""
+        return TITLES.get(self.criterion, self.criterion)
+
+    @property
+    def baseline(self) -> int | None:
+        """Line of the single-expert fit beside the winner; None if it failed."""
+        same = self.table["cell"] == self.table["cell"].iloc[self.chosen]
+        lines = self.table.index[same & (self.table["n_experts"] == 1)]
+        return int(lines[0]) if len(lines) and int(lines[0]) in self.models else None
+
+    @property
+    def runner_up(self) -> int | None:
+        """Line of the next best fit by the deciding criterion; None if there is no other."""
+        others = self.table[(self.table["weight"] > 0) | self.table["regular"]]
+        others = others[others["in_grid"] & (others.index != self.chosen)]
+        scores = others["score"].dropna()
+        return int(scores.idxmin()) if len(scores) else None
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """The criteria over the number of experts, long: cell, n_experts, criterion, value, se."""
+        parts = []
+        for name in [c for c in ("aic", "bic", "icl", "cv_loglik") if c in self.table]:
+            part = self.table[["cell", "n_experts", "regular"]].copy()
+            part["criterion"], part["value"] = name, self.table[name]
+            part["se"] = self.table["cv_se"] if name == "cv_loglik" else np.nan
+            parts.append(part)
+        return pd.concat(parts, ignore_index=True)
+
+    def winners(self) -> dict[str, int]:
+        """The line that each shown criterion would choose among the regular fits of the grid."""
+        pool = self.table[self.table["in_grid"] & self.table["loglik"].notna()]
+        pool = pool[pool["regular"]] if pool["regular"].any() else pool
+        found = {}
+        for name in ("aic", "bic", "icl"):
+            values = pool[name].replace([np.inf, -np.inf], np.nan).dropna()
+            if len(values):
+                found[name] = int(values.idxmin())
+        if "cv_loglik" in pool and np.isfinite(pool["cv_loglik"]).any():
+            found["cv"] = int(pool["cv_loglik"].idxmax())
+        return found
+
+    def headline(self) -> str:
+        """The winner and how close the others are, in a few sentences."""
+        sentences = [self._winner_sentence(), self._runner_up_sentence()]
+        sentences += [self._baseline_sentence(), self._agreement_sentence()]
+        return " ".join(sentence for sentence in sentences if sentence)
+
+    def _winner_sentence(self) -> str:
+        row = self.table.loc[self.chosen]
+        count = int(row["n_experts"])
+        noun = "expert" if count == 1 else "experts"
+        verb = "is" if count == 1 else "are"
+        kind = f" ({row['cell']})" if row["cell"] else ""
+        number = NUMBERS[count] if count < len(NUMBERS) else str(count)
+        how = f"by {self.criterion_title}"
+        return f"{number.capitalize()} {noun}{kind} {verb} chosen {how} ({self._value(row)})."
+
+    def _value(self, row: Any) -> str:
+        if self.criterion == "cv":
+            return f"{row['cv_loglik']:.4g} per row, standard error {row['cv_se']:.2g}"
+        return f"{row['score']:.1f}"
+
+    def _runner_up_sentence(self) -> str:
+        if self.runner_up is None:
+            return ""
+        row, best = self.table.loc[self.runner_up], self.table.loc[self.chosen]
+        if self.criterion == "cv":
+            gap, error = self.paired_gap(self.runner_up)
+            return (
+                f"Next is {row['label']}, {describe_gap(gap)} per row (paired standard error "
+                f"{error:.2g}): {cv_strength(gap, error)}."
+            )
+        gap = row["score"] - best["score"]
+        return f"Next is {row['label']}, {gap:.1f} higher: {strength(gap)}."
+
+    def _baseline_sentence(self) -> str:
+        line = self.baseline
+        if line is None or line == self.chosen or line == self.runner_up:
+            return ""
+        row, best = self.table.loc[line], self.table.loc[self.chosen]
+        if self.criterion == "cv":
+            gap, error = self.paired_gap(line)
+            return (
+                f"The single expert is {describe_gap(gap)} per row (paired standard error "
+                f"{error:.2g})."
+            )
+        return f"The single expert is {row['score'] - best['score']:.1f} higher."
+
+    def _agreement_sentence(self) -> str:
+        winners = self.winners()
+        others = {n: i for n, i in winners.items() if n != self.criterion}
+        against = {n: i for n, i in others.items() if i != self.chosen}
+        if not others:
+            return ""
+        if not against:
+            return f"{_join([TITLES[n] for n in others])} agree{'s' if len(others) == 1 else ''}."
+        parts = []
+        for line in dict.fromkeys(against.values()):
+            names = [TITLES[n] for n, i in against.items() if i == line]
+            verb = "prefers" if len(names) == 1 else "prefer"
+            parts.append(f"{_join(names)} {verb} {self.table['label'].loc[line]}")
+        text = "; ".join(parts) + "."
+        return text[0].upper() + text[1:]
+
+    def paired_gap(self, line: int) -> tuple[float, float]:
+        """Cross-validated log-likelihood of the winner less that of another line, per row.
+
+        Returns
+        -------
+        gap, error : float
+            The mean over the rows tested and its paired standard error.
+        """
+        from mixexp.selection._assemble import mean_and_error
+
+        if self.cv_log_prob is None:
+            return np.nan, np.nan
+        return mean_and_error(self.cv_log_prob[self.chosen] - self.cv_log_prob[line], self.weights)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain values (no arrays, no NaN)."""
+        content = {
+            "format": FORMAT,
+            "version": VERSION,
+            "headline": self.headline(),
+            "criterion": self.criterion,
+            "chosen": self.chosen,
+            "best_params": self.best_params_,
+            "table": self.table.to_dict(orient="records"),
+            "starts": self.best_estimator_.starts_.to_dict(orient="records"),
+            "model": model_values(self.best_estimator_),
+            "notes": list(self.notes),
+            "data": dict(self.data),
+            "settings": dict(self.settings),
+        }
+        return plain(content)
+
+    def to_json(self, **extra: Any) -> str:
+        """Machine-readable text; ``extra`` entries are added at the top level."""
+        return json.dumps(self.to_dict() | plain(extra), indent=1, allow_nan=False)
+
+
+def strength(gap: float) -> str:
+    """How decisive a difference on the deviance scale is (Kass and Raftery 1995)."""
+    if gap < 2:
+        return "practically a tie"
+    if gap < 6:
+        return "the evidence is moderate"
+    return "the evidence is strong" if gap < 10 else "the evidence is decisive"
+
+
+def cv_strength(gap: float, error: float) -> str:
+    """How decisive a paired difference in cross-validated log-likelihood is."""
+    if not np.isfinite(error):
+        return "no standard error is available"
+    if abs(gap) <= error:
+        return "practically a tie"
+    return "the evidence is moderate" if abs(gap) <= 2 * error else "the evidence is strong"
+
+
+def describe_gap(gap: float) -> str:
+    """A signed distance below the winner in words."""
+    return f"{gap:.3g} lower" if gap >= 0 else f"{-gap:.3g} higher"
+
+
+def model_values(model: Any) -> dict[str, Any]:
+    """Coefficients of a fitted model by name, for reading by other programs."""
+    names = (
+        "n_experts_", "loglik_", "n_free_", "n_units_", "intercept_", "coef_", "dispersion_",
+        "gate_intercept_", "gate_coef_", "expert_feature_names_", "gate_feature_names_", "classes_",
+    )
+    values = {name.rstrip("_"): getattr(model, name, None) for name in names}
+    return values | {"status": model.status_.name, "converged": bool(model.converged_)}
+
+
+def describe_data(X: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
+    """Rows, columns and total weight."""
+    total = len(y) if sample_weight is None else float(np.sum(sample_weight))
+    return {"rows": int(X.shape[0]), "columns": int(X.shape[1]), "total_weight": total}
+
+
+def plain(value: Any) -> Any:
+    """Values that JSON knows: arrays become lists, NaN and infinities become null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    if value is None or isinstance(value, str):
+        return value
+    return " ".join(repr(value).split()) if isinstance(value, BaseEstimator) else str(value)
+
+
+def _join(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]

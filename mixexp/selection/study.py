@@ -1,0 +1,264 @@
+"""The study: fit a grid of mixtures, compare them, and name the winner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs, parallel_config
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.model_selection import ParameterGrid
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from mixexp._component import Component
+from mixexp.selection._assemble import Cell, assemble
+from mixexp.selection._chains import FitRecord, StudyRows, run_chain
+from mixexp.selection.folds import make_folds
+from mixexp.selection.result import StudyResult
+
+Progress = Callable[[int, int, str], None]
+
+
+def _best_has(name: str) -> Callable[[SelectionStudy], bool]:
+    return lambda study: hasattr(study.estimator, name)
+
+
+class SelectionStudy(Component):
+    """Compares mixtures of experts over a grid by information criteria and cross-validation.
+
+    Every cell of the grid (a family, a penalty strength ...) is a chain over the number of
+    experts in ascending order: each fit runs its own default starts and one more start from the
+    fit with one expert less, and keeps the better. The same chains run inside every fold of the
+    cross-validation, so that the score is that of the whole procedure. A single expert is always
+    fitted as the baseline, also where the grid does not list it; it is then shown, not chosen.
+
+    Parameters
+    ----------
+    estimator : MoERegressor or MoEClassifier
+        The template of every fit.
+    grid : dict or list of dict
+        Settings to try, as in `sklearn.model_selection.ParameterGrid`. ``n_experts`` is the
+        number of experts. Settings of parts are dotted (``expert__penalty``); a number given as a
+        penalty is the strength of an L2 penalty.
+    criterion : {"bic", "aic", "aicc", "icl", "cv"} or Criterion, default="bic"
+        What decides; "cv" is the cross-validated log-likelihood. All of AIC, BIC, ICL and the
+        cross-validated log-likelihood are shown whatever decides.
+    cv : int, splitter, iterable or None, default=5
+        Folds of the cross-validation; None or 0 leaves it out.
+    one_se : bool, default=False
+        With ``criterion="cv"``: choose the fit with the fewest parameters among those within one
+        paired standard error of the best.
+    n_jobs : int or None, default=None
+        Number of processes; chains and folds run in parallel, each with one thread.
+    random_state : int or None, default=None
+        Seed of the folds (and of the fits, where the template has none).
+    progress : callable or None, default=None
+        Called as ``progress(fits_done, fits_in_all, label)``.
+
+    Attributes
+    ----------
+    result_ : StudyResult
+        Table, winner, notes: everything a report needs.
+    best_estimator_ : estimator
+        The winner, fitted on all rows.
+    best_params_ : dict
+        Its cell of the grid.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        grid: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]],
+        criterion: Any = "bic",
+        *,
+        cv: Any = 5,
+        one_se: bool = False,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.grid = grid
+        self.criterion = criterion
+        self.cv = cv
+        self.one_se = one_se
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.progress = progress
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        offset: Any = None,
+        exposure: Any = None,
+        trials: Any = None,
+    ) -> SelectionStudy:
+        """Fit the grid and choose.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, p)
+            Columns of gate and experts.
+        y : array-like of shape (n,) or (n, m)
+            Target.
+        sample_weight, offset, exposure, trials : array-like of shape (n,), optional
+            Row-wise inputs, as in ``MoERegressor.fit``.
+
+        Returns
+        -------
+        SelectionStudy
+            Itself, with ``result_``.
+
+        Raises
+        ------
+        ValueError
+            If no cell of the grid could be fitted; the message is that of the first fit.
+        """
+        data = StudyRows(X, y, sample_weight, offset, exposure, trials)
+        cells = cells_of(self.grid, self.estimator)
+        criterion = _check_criterion(self.criterion)
+        folds = make_folds(
+            y,
+            self.cv,
+            classes=is_classifier(self.estimator),
+            random_state=_integer_seed(self.random_state),
+            X=X,
+        )
+        if criterion == "cv" and not folds:
+            raise ValueError("criterion='cv' needs folds; got cv=None. Set cv=5.")
+        records = self._run(cells, folds, data)
+        self.result_: StudyResult = assemble(
+            cells, records, folds, data, criterion, self.one_se, self._settings(folds)
+        )
+        self.best_estimator_ = self.result_.best_estimator_
+        self.best_params_ = self.result_.best_params_
+        return self
+
+    def _run(
+        self, cells: Sequence[Cell], folds: Sequence[Any], data: StudyRows
+    ) -> dict[tuple[int, int], list[FitRecord]]:
+        """Records by (cell, fold); fold -1 is the fit on all rows."""
+        jobs = [(c, f) for c in range(len(cells)) for f in range(-1, len(folds))]
+        template = self._template()
+        tasks = (
+            delayed(_task)(template, cells[c], data, folds[f] if f >= 0 else (None, None), (c, f))
+            for c, f in jobs
+        )
+        total = sum(len(cells[c].experts) for c, _ in jobs)
+        records, done = {}, 0
+        if self.progress is not None:
+            self.progress(0, total, "")
+        for key, chain in _in_parallel(tasks, self.n_jobs, len(jobs)):
+            records[key] = chain
+            done += len(chain)
+            if self.progress is not None:
+                self.progress(done, total, cells[key[0]].label)
+        return records
+
+    def _template(self) -> Any:
+        parameters = self.estimator.get_params(deep=False)
+        if parameters.get("random_state", 0) is None and self.random_state is not None:
+            return _clone_with(self.estimator, random_state=_integer_seed(self.random_state))
+        return self.estimator
+
+    def _settings(self, folds: Sequence[Any]) -> dict[str, Any]:
+        return {
+            "estimator": type(self.estimator).__name__,
+            "folds": len(folds),
+            "one_se": bool(self.one_se),
+            "random_state": _integer_seed(self.random_state),
+        }
+
+    def predict(self, X: Any, **inputs: Any) -> Any:
+        """Predictions of the chosen model."""
+        check_is_fitted(self, "result_")
+        return self.best_estimator_.predict(X, **inputs)
+
+    def log_prob(self, X: Any, y: Any, **inputs: Any) -> Any:
+        """Log-densities under the chosen model."""
+        check_is_fitted(self, "result_")
+        return self.best_estimator_.log_prob(X, y, **inputs)
+
+    def score(self, X: Any, y: Any, **inputs: Any) -> float:
+        """Score of the chosen model."""
+        check_is_fitted(self, "result_")
+        return self.best_estimator_.score(X, y, **inputs)
+
+    @available_if(_best_has("predict_proba"))
+    def predict_proba(self, X: Any) -> Any:
+        """Class probabilities under the chosen model."""
+        check_is_fitted(self, "result_")
+        return self.best_estimator_.predict_proba(X)
+
+
+def cells_of(grid: Any, estimator: BaseEstimator) -> list[Cell]:
+    """The chains of a grid: settings without ``n_experts``, and the numbers of experts in order.
+
+    Cells keep the order of the grid; a cell named twice is fitted once.
+    """
+    default = estimator.get_params(deep=False)["n_experts"]
+    cells: dict[str, tuple[dict[str, Any], set[int]]] = {}
+    for point in ParameterGrid(grid):
+        settings = {key: value for key, value in point.items() if key != "n_experts"}
+        n_experts = _count(point.get("n_experts", default))
+        cells.setdefault(repr(settings), (settings, set()))[1].add(n_experts)
+    return [Cell.of(settings, experts) for settings, experts in cells.values()]
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"n_experts must be a whole number of at least 1; got {value!r}.")
+    return int(value)
+
+
+def _check_criterion(criterion: Any) -> Any:
+    from mixexp.selection.criteria import CRITERIA, Criterion
+
+    if isinstance(criterion, Criterion) or criterion == "cv":
+        return criterion
+    if isinstance(criterion, str) and criterion in CRITERIA:
+        return criterion
+    raise ValueError(
+        f"criterion must be one of {sorted(CRITERIA)}, 'cv' or a Criterion; got {criterion!r}."
+    )
+
+
+def _integer_seed(random_state: Any) -> int | None:
+    """The seed itself: folds and fits of one study share it, whatever ran before."""
+    if random_state is None or isinstance(random_state, int | np.integer):
+        return None if random_state is None else int(random_state)
+    raise ValueError(f"random_state must be an integer or None; got {random_state!r}.")
+
+
+def _clone_with(estimator: Any, **settings: Any) -> Any:
+    from sklearn.base import clone
+
+    return clone(estimator).set_params(**settings)
+
+
+def _task(
+    estimator: Any, cell: Cell, data: StudyRows, fold: Any, key: tuple[int, int]
+) -> tuple[tuple[int, int], list[FitRecord]]:
+    train, test = fold
+    chain = run_chain(estimator, cell.settings, cell.experts, data, train, test)
+    if test is not None:  # models of the folds are not kept: only their scores travel back
+        chain = [
+            FitRecord(r.n_experts, error=r.error, log_prob=r.log_prob, notes=r.notes) for r in chain
+        ]
+    return key, chain
+
+
+def _in_parallel(tasks: Iterator[Any], n_jobs: int | None, n_tasks: int) -> Iterator[Any]:
+    """Results as they come: in this process with one job, else in processes of one thread each."""
+    jobs = min(effective_n_jobs(n_jobs), n_tasks)
+    if jobs == 1:
+        for function, arguments, keywords in tasks:
+            yield function(*arguments, **keywords)
+        return
+    with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
+        yield from Parallel(return_as="generator_unordered")(tasks)
