@@ -1,0 +1,179 @@
+"""What the contract tests know of each family: a table of targets, and small problems made of it.
+
+A family or gate is tested from the day it is registered; a family also needs one row in `TARGETS`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import mixexp.experts
+import mixexp.gates
+from mixexp._component import EXPERTS, GATES
+from mixexp.em.model import MoEModel
+from mixexp.em.params import MoEParams, stack
+from mixexp.em.rows import Rows, Scaling, standardisation
+from mixexp.kernels.links import LINKS
+
+assert mixexp.experts and mixexp.gates  # importing them fills the registries
+
+
+def _gaussian(rng, mean, trials):
+    return mean + 0.2 * rng.standard_normal(mean.shape)
+
+
+def _poisson(rng, mean, trials):
+    return rng.poisson(4 * mean).astype(float)
+
+
+def _binomial(rng, mean, trials):
+    return rng.binomial(trials.astype(int), mean / (mean + 1)).astype(float)
+
+
+def _gamma(rng, mean, trials):
+    return rng.gamma(6.0, mean / 6.0)
+
+
+def _multinomial(rng, mean, trials):
+    return np.digitize(mean * rng.uniform(0.5, 1.5, mean.shape), [0.8, 1.4]).astype(float)
+
+
+# From positive means around one (and trials) to a target inside the family's support.
+TARGETS = {
+    "gaussian": _gaussian,
+    "poisson": _poisson,
+    "binomial": _binomial,
+    "gamma": _gamma,
+    "multinomial": _multinomial,
+}
+
+
+class Problem(NamedTuple):
+    """A small data set with two regimes, and the parts of a model for it."""
+
+    gate: Any
+    expert: Any
+    rows: Rows
+
+    @property
+    def inputs(self):
+        """Row-wise inputs of the estimators' methods."""
+        return {} if self.rows.trials is None else {"trials": self.rows.trials}
+
+    @property
+    def y(self):
+        """The target as a user would give it."""
+        return self.rows.y[:, 0]
+
+    def labels(self):
+        """A start: the rows on either side of the median of the first column."""
+        x = np.asarray(self.rows.X[:, 0], dtype=float)
+        return (x > np.median(x)).astype(int)
+
+
+def link_of(expert) -> str | None:
+    return getattr(expert, "link_name", None)
+
+
+def links(name: str) -> tuple:
+    """All links of a family; (None,) for a family without links."""
+    return getattr(EXPERTS[name], "links", ()) or (None,)
+
+
+def build(name: str, link=None, **settings):
+    """An expert of that family; ``link=None`` is its default."""
+    return EXPERTS[name](**settings) if link is None else EXPERTS[name](link=link, **settings)
+
+
+def target(name: str, rng, mean, trials):
+    if name not in TARGETS:
+        pytest.fail(
+            f"The family {name!r} is registered but has no row in TARGETS of tests/contracts/"
+            "cases.py: add a function that draws its target from positive means around one."
+        )
+    return TARGETS[name](rng, mean, trials)
+
+
+def problem(gate: str, expert: str, link=None, n=120, p=2, seed=0, **settings) -> Problem:
+    """Rows whose target depends on x in another way on either side of x_0 = 0."""
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(-1, 1, (n, p)) * np.linspace(1, 2, p) + np.linspace(0, 3, p)
+    x = (X - X.mean(axis=0)) / X.std(axis=0)
+    mean = np.where(x[:, 0] > 0, 1.5 + 0.4 * x[:, 0] - 0.1 * x[:, -1], 0.6 - 0.1 * x[:, 0])
+    part = build(expert, link, **settings)
+    takes = getattr(part, "takes", ())
+    trials = rng.integers(3, 12, n).astype(float) if "trials" in takes else None
+    y = target(expert, rng, np.maximum(mean, 0.1), trials)
+    return Problem(GATES[gate](), part, Rows(X, y[:, None], None, None, trials))
+
+
+def model_of(problem: Problem, K=2, standardise=True) -> MoEModel:
+    """The model that an estimator would fit to the problem's rows."""
+    p, m = problem.rows.X.shape[1], problem.rows.y.shape[1]
+    scaling = (
+        standardisation(problem.rows, problem.expert.scales_target)
+        if standardise
+        else Scaling.identity(p, m)
+    )
+    gate_columns = np.arange(p) if problem.gate.uses_columns else np.empty(0, dtype=int)
+    return MoEModel(problem.gate, problem.expert, K, gate_columns, np.arange(p), scaling)
+
+
+def some_params(model: MoEModel, rows: Rows, seed=1, spread=0.05) -> MoEParams:
+    """Parameters near the neutral ones, inside the range of every link, and all different."""
+    rng = np.random.default_rng(seed)
+    template = model.initial(rows)
+    vector = model.pack(template)
+    return model.unpack(vector + spread * rng.standard_normal(vector.shape), template)
+
+
+def batch(params: MoEParams) -> MoEParams:
+    """A batch of one."""
+    return stack([params])
+
+
+def expert_ids() -> list:
+    """(family, link) of every family with its default link; the other links are slow."""
+    out = []
+    for name in EXPERTS:
+        for link in links(name):
+            default = link is None or link == links(name)[0]
+            out.append(pytest.param(name, link, id=f"{name}-{link}" if link else name))
+            assert default or link in LINKS
+    return out
+
+
+def pair_ids() -> list:
+    """(gate, family, link): every family and gate once in the fast suite, the product slow."""
+    gates, out = list(GATES), []
+    for e, name in enumerate(EXPERTS):
+        for link in links(name):
+            for g, gate in enumerate(gates):
+                default_link = link is None or link == links(name)[0]
+                fast = default_link and (g == 0 or (e == 0 or g == e % len(gates)))
+                out.append(
+                    pytest.param(
+                        gate,
+                        name,
+                        link,
+                        id=f"{gate}-{name}-{link}" if link else f"{gate}-{name}",
+                        marks=[] if fast else pytest.mark.slow,
+                    )
+                )
+    return out
+
+
+def family_ids() -> list:
+    """(gate, family): the default gate with every family, every gate with the first family."""
+    first = next(iter(EXPERTS))
+    gate = next(iter(GATES))
+    return [(gate, name) for name in EXPERTS] + [(other, first) for other in GATES if other != gate]
+
+
+families = pytest.mark.parametrize(("family", "link"), expert_ids())
+pairs = pytest.mark.parametrize(("gate", "family", "link"), pair_ids())
+parts = pytest.mark.parametrize(("gate", "family"), family_ids())
+gates = pytest.mark.parametrize("gate", list(GATES))
