@@ -16,6 +16,7 @@ class Gate(Component, ABC):
 
     joint = False  # True for a gate that also models x
     fused = False  # True where the numba kernel computes its statistics
+    compiled_m_step = False  # True where `kernels.small` knows its M-step
     uses_columns = True  # False for a gate that ignores X
 
     @abstractmethod
@@ -57,6 +58,10 @@ class Gate(Component, ABC):
     @abstractmethod
     def shift(self, stats, step):
         """The statistics' local quadratic model re-expressed at ``params + step``."""
+
+    @abstractmethod
+    def split(self, params, k, share):
+        """Class k split in two of its probability's (1 - share) and share; the new one is last."""
 
     @abstractmethod
     def rescale(self, params, columns, old, new):

@@ -10,7 +10,7 @@ from .._component import GATES, register
 from ..kernels.designs import linear, weighted_grams, weighted_sums
 from ..scaling import rescale_linear
 from ..kernels.reference import class_pairs, log_softmax
-from ..penalties import curvature
+from ..penalties import curvature, strengths
 from ..solvers import centred, softmax_newton_step
 from .base import Gate
 
@@ -52,6 +52,7 @@ class SoftmaxGate(Gate):
     """
 
     fused = True
+    compiled_m_step = True
 
     def __init__(self, penalty=None, ridge=1e-9):
         self.penalty = penalty
@@ -79,8 +80,7 @@ class SoftmaxGate(Gate):
         strength = self._curvature(params.coef.shape[-1])
         weight = stats.weight[..., None, None]
         score = stats.score - weight * strength * params.coef
-        weighted = np.broadcast_to(weight * strength, (*score.shape[:-2], 1, score.shape[-1]))
-        step = softmax_newton_step(stats.pairs, score, weighted[..., 0, :])
+        step = softmax_newton_step(stats.pairs, score, stats.weight[..., None] * strength)
         return SoftmaxParams(params.coef + step)
 
     def gradient(self, params, stats):
@@ -90,7 +90,7 @@ class SoftmaxGate(Gate):
 
     def penalty_value(self, params):
         slopes = centred(params.coef)[..., 1:]
-        return 0.5 * (curvature(self.penalty) + self.ridge) * (slopes**2).sum(axis=(-2, -1))
+        return (0.5 * self.slope_curvature) * np.add.reduce(slopes * slopes, axis=(-2, -1))
 
     def pack(self, params):
         return _flat(params.coef)
@@ -112,13 +112,23 @@ class SoftmaxGate(Gate):
         np.add.at(score, l, moved)
         return stats._replace(score=score)
 
+    def split(self, params, k, share):
+        added = params.coef[k : k + 1].copy()
+        added[:, 0] += np.log(share)
+        coef = np.concatenate([params.coef, added])
+        coef[k, 0] += np.log1p(-share)
+        return SoftmaxParams(centred(coef))
+
     def rescale(self, params, columns, old, new):
         return SoftmaxParams(rescale_linear(params.coef, columns, old, new))
 
     def _curvature(self, q):
-        strength = np.full(q, curvature(self.penalty) + self.ridge)
-        strength[0] = 0
-        return strength
+        return strengths(q, self.slope_curvature)
+
+    @property
+    def slope_curvature(self):
+        """Ridge strength of a slope, per unit weight."""
+        return curvature(self.penalty) + self.ridge
 
 
 @register(GATES, "constant")
@@ -126,6 +136,7 @@ class ConstantGate(SoftmaxGate):
     """pi_k: mixing proportions that do not depend on x; the M-step is exact."""
 
     uses_columns = False
+    compiled_m_step = False
 
     def __init__(self):
         super().__init__()

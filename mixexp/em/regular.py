@@ -1,0 +1,74 @@
+"""Regular and spurious optima of a mixture's likelihood.
+
+The likelihood of a mixture whose experts have a scale of their own is unbounded: an expert that
+passes through as many rows as it has coefficients may take any scale. Bounds on the scales make
+the supremum finite, but optima remain that owe their height to a handful of rows (Day, 1969,
+Biometrika 56, 463-474; McLachlan and Peel, 2000, Finite Mixture Models, section 3.10). Such
+optima are *spurious*: they are listed, and never returned while a regular one exists.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .model import MoEModel
+from .params import take, tree_map
+from .rows import Rows
+
+SHARE = 0.05  # an expert with a scale of its own holds at least this share of the rows ...
+ROWS_CAP = 50.0  # ... or this many rows ...
+SHARE_CAP = 0.25  # ... or this part of an equal share, 1 / K, whichever is least
+
+
+def count_units(rows: Rows) -> float:
+    """How many rows the sample amounts to: its total weight, but at least its rows of weight > 0.
+
+    A weight of 2 counts as two rows; weights below one on average are read as relative weights.
+    """
+    if rows.weight is None:
+        return float(rows.n)
+    return max(rows.total_weight, float(np.count_nonzero(rows.weight)))
+
+
+def expert_parameters(model: MoEModel, params) -> int:
+    """Number of free parameters of one expert on its own, from one parameter set."""
+    return model.expert.n_free(tree_map(lambda leaf: leaf[:1], params.expert))
+
+
+def smallest_allowed(model: MoEModel, params, units: float) -> float:
+    """Effective rows that every expert of a regular optimum holds at least.
+
+    Twice an expert's own number of parameters; and for continuous targets, whose likelihood is
+    unbounded, at least 5 % of the rows, though never more than 50 rows nor than a quarter of an
+    equal share, so that large samples may have small experts.
+    """
+    least = 2.0 * expert_parameters(model, params)
+    if model.expert.discrete:
+        return least
+    return max(least, min(SHARE * units, ROWS_CAP, SHARE_CAP * units / model.K))
+
+
+def is_regular(model: MoEModel, params, mass, units: float):
+    """Which optima are regular.
+
+    Parameters
+    ----------
+    params : MoEParams, one set or a batch
+    mass : (K,) or (S, K) array
+        Weights of the experts, sums of w r.
+    units : float
+        `count_units` of the rows: the mass is read as shares of it.
+
+    Returns
+    -------
+    bool or (S,) bool
+        True where every expert holds `smallest_allowed` effective rows and no dispersion leans
+        on its bound. One expert alone is regular unless its dispersion is on the bound.
+    """
+    inside = ~np.any(model.expert.bounded(params.expert), axis=-1)
+    if model.K == 1:
+        return inside
+    sizes = mass * (units / mass.sum(axis=-1, keepdims=True))
+    least = smallest_allowed(model, params if mass.ndim == 1 else take(params, 0), units)
+    # 1e-6: an expert of exactly 10 rows of 200 must not fail by rounding or by slow convergence
+    return inside & (sizes.min(axis=-1) >= least * (1 - 1e-6))

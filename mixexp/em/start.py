@@ -1,0 +1,245 @@
+"""`MultiStart`: from rows to the best regular optimum that many cheap runs on a table can find."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from .._component import Component
+from .engines import MemoryEngine
+from .model import MoEModel
+from .params import MoEParams, stack, take
+from .regular import count_units
+from .rows import Rows, standardisation
+from .starts.candidates import Generator, gather
+from .starts.fixed import designs
+from .starts.moves import duplicate, remove
+from .starts.screen import Pool, Screen, join
+from .starts.table import Table, canonical_table
+
+
+class Optimum(NamedTuple):
+    """One distinct optimum that the starts met.
+
+    Attributes
+    ----------
+    loglik : float
+        Log-likelihood on the start table, in the user's units of y.
+    hits : int
+        Starts that ended there.
+    regular : bool
+        Whether it is regular (`mixexp.em.regular`).
+    smallest_expert : float
+        Effective rows of its smallest expert.
+    kinds : dict
+        Which kinds of start met it, and how often.
+    best : bool
+        True for the one that is returned.
+    """
+
+    loglik: float
+    hits: int
+    regular: bool
+    smallest_expert: float
+    kinds: dict
+    best: bool
+
+
+class StartResult(NamedTuple):
+    """params : MoEParams, one set on the model's scale; optima : list of `Optimum`, best first."""
+
+    params: MoEParams
+    optima: list[Optimum]
+
+
+class MultiStart(Component):
+    """Search for the best regular optimum by many cheap runs on a table of the distinct rows.
+
+    The search climbs a ladder of 1, 2, ..., K experts. On every rung it tries divisions of the
+    rows (slices along weighted principal components, Voronoi cells, a joint Gaussian mixture of
+    (x, y), near-uniform responsibilities), experts through random handfuls of rows, and greedy
+    insertions into the best fits of the rung below; all are advanced together and halved in
+    stages. Local search follows: an expert is taken out and another put in where it gains most,
+    as long as that helps. On the last rung the best is run to convergence.
+
+    Everything is a function of the weighted sample and of the seed: row order and repetition
+    instead of weights do not change it.
+
+    Parameters
+    ----------
+    n_starts : float, default=1.0
+        Effort: multiplies the numbers of candidates and of local searches.
+    table_size : int, default=2000
+        Distinct rows beyond this number are sampled for the search.
+    max_rounds : int, default=6
+        Rounds of local search at most on the last rung.
+
+    References
+    ----------
+    Verbeek, Vlassis and Krose (2003), "Efficient greedy learning of Gaussian mixture models",
+    Neural Computation 15; Biernacki, Celeux and Govaert (2003), "Choosing starting values for
+    the EM algorithm", Comput. Stat. Data Anal. 41; Ueda, Nakano, Ghahramani and Hinton (2000),
+    "SMEM algorithm for mixture models", Neural Computation 12.
+    """
+
+    def __init__(self, n_starts=1.0, table_size=2000, max_rounds=6):
+        self.n_starts = n_starts
+        self.table_size = table_size
+        self.max_rounds = max_rounds
+
+    def search(
+        self,
+        model: MoEModel,
+        rows: Rows,
+        *,
+        seed: int,
+        given: Sequence[MoEParams] = (),
+        n_jobs: int = 1,
+        callback=None,
+    ) -> StartResult:
+        """The best regular optimum met.
+
+        Parameters
+        ----------
+        given : sequence of MoEParams
+            Further parameters to try, on the model's scale: with K experts as they are, with
+            fewer as the place from which the ladder is climbed.
+        n_jobs : int
+            Not used: the search runs on one thread, and its result is the same anywhere.
+        callback : callable or None
+            ``callback(K) -> bool`` after every rung; True stops the search there with splits.
+        """
+        table = canonical_table(rows, self.table_size, seed)
+        scaling = standardisation(table.rows, model.expert.scales_target)
+        local = model._replace(scaling=scaling)
+        known = [local.rescale(params, model.scaling) for params in given]
+        ladder = _Ladder(self, local, table, seed)
+        pool = ladder.climb(model.K, known)
+        best = int(pool.order[0])
+        params = model.rescale(take(pool.params, best), scaling)
+        return StartResult(params, _describe(ladder, pool))
+
+
+def _describe(ladder, pool: Pool) -> list[Optimum]:
+    model, total = ladder.model, ladder.total
+    penalty = model._replace(K=pool.mass.shape[1]).penalty(pool.params)
+    optima = []
+    for place, i in enumerate(pool.order):
+        optima.append(
+            Optimum(
+                float((pool.objective[i] + penalty[i]) * total),
+                len(pool.kinds[i]),
+                bool(pool.regular[i]),
+                float(pool.mass[i].min()),
+                dict(sorted(Counter(pool.kinds[i]).items())),
+                place == 0,
+            )
+        )
+    return optima
+
+
+class _Ladder:
+    """The search on one table, rung by rung."""
+
+    def __init__(self, settings: MultiStart, model: MoEModel, table: Table, seed: int):
+        self.settings = settings
+        self.model = model
+        self.table = table
+        self.total = table.rows.total_weight
+        self.units = min(count_units(table.rows), table.size)
+        self.designs = designs(model, table)
+        self.engine = MemoryEngine(table.rows, model)
+        rng = np.random.default_rng(seed)
+        effort = settings.n_starts
+        self.make = Generator(model, table, self.designs, rng, effort)
+
+    def climb(self, K: int, given) -> Pool:
+        """The pool of the last rung."""
+        below = self._first_rung(given, K)
+        k = below.mass.shape[1]
+        while k < K:
+            k += 1
+            here = [params for params in given if _n_experts(params) == k]
+            below = self._rung(k, below, here, last=k == K)
+        return below
+
+    def _first_rung(self, given, K):
+        """One expert; or the largest given parameters with fewer experts than K."""
+        fewer = [params for params in given if _n_experts(params) < K]
+        screen = self._screen(1)
+        if not fewer:
+            one = self.model._replace(K=1).initial(self.table.rows)
+            return screen.advance(screen.enter(stack([one]), [("one expert",)]), 100)
+        k = max(_n_experts(params) for params in fewer)
+        chosen = [params for params in fewer if _n_experts(params) == k]
+        screen = self._screen(k)
+        kinds = [("given",)] * len(chosen)
+        return screen.advance(screen.enter(stack(chosen), kinds), 100)
+
+    def _screen(self, k):
+        return Screen(self.model._replace(K=k), self.engine, self.units)
+
+    def _rung(self, k, below: Pool, given, last: bool) -> Pool:
+        screen = self._screen(k)
+        pool = screen.enter(*gather(self._candidates(k, below)))
+        pool = screen.race(pool, [(8, 32), (20, 16), (40, 8)], 100)
+        if given:
+            mine = screen.advance(screen.enter(stack(given), [("given",)] * len(given)), 100)
+            pool = screen.merge(join([pool, mine]))
+        pool = self._nested(screen, pool, below)
+        rounds = self.settings.max_rounds if last else 1
+        pool = self._local_search(screen, k, pool, rounds)
+        if last:
+            top = screen.select(pool, 6)
+            rest = [i for i in range(len(pool.kinds))]
+            pool = screen.merge(join([screen.advance(top, 600)]))
+        return screen.select(pool, 12)
+
+    def _candidates(self, k, below: Pool):
+        make = self.make
+        batches = [make.divisions(k), make.elemental(k)]
+        for i in below.order[:2]:
+            params = take(below.params, int(i))
+            grown = make.insertions(params, make.count(6), make.count(60))
+            batches.append((stack(grown), [("insertion",)] * len(grown)))
+            batches.append(make.splits(params))
+        return batches
+
+    def _nested(self, screen, pool, below):
+        """Never below the rung below: its best, with one expert duplicated, joins the pool."""
+        lower = below.take([below.order[0]])
+        if pool.objective[pool.order[0]] >= lower.objective[0]:
+            return pool
+        params = take(lower.params, 0)
+        largest = int(np.argmax(lower.mass[0]))
+        copy = duplicate(screen.model, params, largest, 0.5)
+        safe = screen.advance(screen.enter(stack([copy]), [("split",)]), 1)
+        return screen.merge(join([pool, safe]))
+
+    def _local_search(self, screen, k, pool: Pool, rounds: int) -> Pool:
+        """Take an expert out, put another in; keep what is better, until nothing is."""
+        for _ in range(rounds):
+            best = int(pool.order[0])
+            height = pool.objective[best]
+            params = take(pool.params, best)
+            starts = []
+            for j in range(k):
+                starts += self.make.insertions(
+                    remove(params, j), self.make.count(3), self.make.count(30)
+                )
+            moved = screen.enter(stack(starts), [("local search",)] * len(starts))
+            moved = screen.race(moved, [(10, 16), (30, 6)], 100)
+            pool = screen.merge(join([pool, moved]))
+            if pool.objective[int(pool.order[0])] <= height + 1e-4 / self.units:
+                break
+        return pool
+
+
+def _n_experts(params: MoEParams) -> int:
+    leaf = params.expert
+    while isinstance(leaf, tuple):
+        leaf = leaf[0]
+    return len(leaf)

@@ -1,0 +1,1 @@
+"""Starts: the canonical table, the candidates, the local search."""

@@ -1,0 +1,142 @@
+"""Candidate starts for K experts: divisions of the rows, and moves from a fit with K - 1."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..model import MoEModel
+from ..params import MoEParams, concatenate, stack, take, tree_map
+from . import moves, partitions
+from .fixed import Designs, expert_log_density, fit_experts, from_partitions
+from .table import Table
+
+
+class Generator:
+    """Makes candidates on one table, with one stream of random numbers.
+
+    Parameters
+    ----------
+    model : MoEModel
+        Its ``K`` is not used; every method is told.
+    effort : float
+        Multiplies the numbers of candidates.
+    """
+
+    def __init__(self, model: MoEModel, table: Table, d: Designs, rng, effort: float):
+        self.model = model
+        self.table = table
+        self.d = d
+        self.rng = rng
+        self.effort = effort
+        self.Z = partitions.joint_coordinates(model, table)
+        self.scores = self._scores()
+
+    def count(self, n: int) -> int:
+        return max(1, round(n * self.effort))
+
+    def _scores(self):
+        """Directions for slices: principal components of (x, y), the target, single columns."""
+        weight = self.table.rows.weight
+        principal = partitions.principal_scores(self.Z, weight, 3)
+        single = self.Z[:, ::-1][:, :4]
+        return list(principal.T) + list(single.T)
+
+    def divisions(self, K: int):
+        """Partitions turned into parameters: (batch, kinds)."""
+        weight, Z, rng = self.table.rows.weight, self.Z, self.rng
+        m = len(weight)
+        resp, kinds = [], []
+        for score in self.scores[: self.count(6)]:
+            resp.append(partitions.soften(partitions.slices(score, weight, K), K))
+            kinds.append(("slices",))
+        for score in self.scores[: self.count(3)]:
+            rough = partitions.soften(partitions.slices(score, weight, K), K)
+            resp.append(partitions.gaussian_mixture(Z, weight, rough))
+            kinds.append(("joint mixture",))
+        for _ in range(self.count(8)):
+            labels = partitions.voronoi(Z, weight, K, rng)
+            resp.append(partitions.soften(labels, K))
+            kinds.append(("cells",))
+        for _ in range(self.count(4)):
+            resp.append(partitions.near_uniform(m, K, rng))
+            kinds.append(("near uniform",))
+        return from_partitions(self.model, self.d, np.stack(resp)), kinds
+
+    def elemental(self, K: int):
+        """Every expert fitted to a random handful of rows, the gate neutral: (batch, kinds)."""
+        S = self.count(12)
+        q = self.d.expert.shape[1]
+        rng, weight = self.rng, self.table.rows.weight
+        background = np.repeat(rng.choice([0.05, 0.5, 3.0], size=S), K)
+        local = np.repeat(rng.random(S) < 0.5, K)
+        W = moves.elemental_weights(self.Z, weight, q, S * K, rng, background, local)
+        experts = fit_experts(self.model, self.d, W, 4)
+        experts = tree_map(lambda leaf: leaf.reshape(S, K, *leaf.shape[1:]), experts)
+        gate = self.model.gate.initial(K, self.d.gate.shape[1])
+        return MoEParams(stack([gate] * S), experts), [("elemental",)] * S
+
+    def insertions(self, params: MoEParams, n: int, draws: int):
+        """The best ways to add an expert to ``params``: list of larger parameters."""
+        model, d = self.model, self.d
+        b = moves.base(model, d, params)
+        K = b.resp.shape[1]
+        W = self._insertion_weights(b, draws)
+        J = W.shape[1]
+        experts = fit_experts(model, d, W, 4)
+        experts = tree_map(lambda leaf: np.concatenate([leaf, leaf]), experts)
+        density = np.exp(np.clip(expert_log_density(model, d, experts) - b.log_p[:, None], -60, 60))
+        gain = (d.weight[:, None] * np.minimum(density[:, :J], 1e3)).T @ b.resp
+        parent = np.concatenate([np.full(J, -1), gain.argmax(axis=1)])
+        first = moves.partial_em(model, d, b, experts, parent, 0.5 / (K + 1), 1)
+        best = np.argsort(-first.value, kind="stable")[: max(4 * n, 12)]
+        again = moves.partial_em(
+            model, d, b, take(first.experts, best), parent[best], 0.5 / (K + 1), 6
+        )
+        chosen = moves.pick(again, d.weight, n)
+        return moves.grow(model, d, b, again, chosen)
+
+    def _insertion_weights(self, b, draws):
+        """(m, J): random handfuls, and each expert's rows cut by residual, column and score."""
+        rng, weight, Z = self.rng, self.table.rows.weight, self.Z
+        q = self.d.expert.shape[1]
+        background = rng.choice([0.02, 0.2, 2.0], size=draws)
+        local = rng.random(draws) < 0.5
+        columns = [moves.elemental_weights(Z, weight, q, draws, rng, background, local)]
+        bad = b.log_p
+        for k in range(b.resp.shape[1]):
+            held = weight * b.resp[:, k]
+            if held.sum() <= 0:
+                continue
+            for score in [bad, *self.scores[:5]]:
+                order = np.argsort(score, kind="stable")
+                part = np.cumsum(held[order]) / held.sum()
+                upper = np.empty(len(score))
+                upper[order] = part
+                for inside in (upper > 0.5, upper <= 0.5, upper > 0.8, upper <= 0.2):
+                    columns.append((held * inside)[:, None] + 1e-6 * weight[:, None])
+        return np.hstack(columns)
+
+    def splits(self, params: MoEParams):
+        """Each expert duplicated and cut in two along the scores: (batch, kinds)."""
+        b = moves.base(self.model, self.d, params)
+        weight = self.table.rows.weight
+        resp = []
+        for k in range(b.resp.shape[1]):
+            held = weight * b.resp[:, k]
+            if held.sum() <= 0:
+                continue
+            for score in [b.log_p, *self.scores[:3]]:
+                order = np.argsort(score, kind="stable")
+                upper = np.empty(len(score))
+                upper[order] = np.cumsum(held[order]) / held.sum()
+                side = np.where(upper > 0.5, 0.95, 0.05)
+                r = b.resp[:, k]
+                resp.append(
+                    np.column_stack([np.delete(b.resp, k, axis=1), r * side, r * (1 - side)])
+                )
+        return from_partitions(self.model, self.d, np.stack(resp)), [("split",)] * len(resp)
+
+
+def gather(batches):
+    """One (batch, kinds) from several."""
+    return concatenate([batch for batch, _ in batches]), [k for _, kinds in batches for k in kinds]

@@ -1,0 +1,166 @@
+"""Moves between numbers of experts: an expert is inserted where it gains most, or taken out.
+
+Insertion follows the greedy learning of mixtures (Verbeek, Vlassis and Krose, 2003, Neural
+Computation 15, 469-485): many candidate experts, each improved by a partial EM in which the
+others stand still, and ranked by the likelihood of the mixture with one expert more.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import special
+
+from ..model import MoEModel
+from ..params import MoEParams, stack, take, tree_map
+from .fixed import Designs, expert_log_density, fit_experts, fit_gates
+
+
+class Base(NamedTuple):
+    """A mixture of K experts as an insertion sees it, row by row.
+
+    log_p (m,); resp (m, K).
+    """
+
+    params: Any
+    log_p: np.ndarray
+    resp: np.ndarray
+
+
+class Inserted(NamedTuple):
+    """J candidate experts for one base.
+
+    experts : parameters stacked on the first axis; parent (J,): the expert whose share they
+    take, -1 for all in proportion; resp (m, J): responsibilities of the new expert; value (J,):
+    log-likelihood of the mixture with it.
+    """
+
+    experts: Any
+    parent: np.ndarray
+    resp: np.ndarray
+    value: np.ndarray
+
+
+def base(model: MoEModel, d: Designs, params: MoEParams) -> Base:
+    joint = model.gate.log_prob(params.gate, d.gate) + expert_log_density(model, d, params.expert)
+    log_p = special.logsumexp(joint, axis=1)
+    return Base(params, log_p, np.exp(joint - log_p[:, None]))
+
+
+def remove(params: MoEParams, k: int) -> MoEParams:
+    """The parameters without expert k; the gate shares its rows among the others."""
+    return tree_map(lambda leaf: np.delete(leaf, k, axis=0), params)
+
+
+def duplicate(model: MoEModel, params: MoEParams, k: int, share: float) -> MoEParams:
+    """Expert k twice, the second copy last with this share: the same mixture, one expert more."""
+    experts = tree_map(lambda leaf: np.concatenate([leaf, leaf[k : k + 1]]), params.expert)
+    return MoEParams(model.gate.split(params.gate, k, share), experts)
+
+
+def elemental_weights(Z, weight, q, n_draws, rng, background, local):
+    """(m, J) weights: a random subset of q + 1 + Poisson(2) rows each, all others a little.
+
+    Parameters
+    ----------
+    local : (J,) bool
+        Whether the subset is drawn among the neighbours of a random row, in random directions
+        of Z.
+    background : (J,) array
+        Total weight of all other rows, in rows.
+    """
+    m = len(weight)
+    share = weight / weight.sum()
+    out = np.empty((m, n_draws))
+    for j in range(n_draws):
+        count = min(q + 1 + rng.poisson(2), m)
+        probability = share
+        if local[j]:
+            centre = Z[rng.choice(m, p=share)]
+            scale = rng.gamma(0.5, size=Z.shape[1])
+            distance = ((Z - centre) ** 2) @ scale
+            near = np.partition(distance, min(m - 1, max(3 * count, m // 12)))
+            cut = near[min(m - 1, max(3 * count, m // 12))]
+            probability = share * (distance <= cut)
+            probability = probability / probability.sum()
+        chosen = rng.choice(m, size=count, replace=True, p=probability)
+        column = background[j] * share
+        np.add.at(column, chosen, 1.0)
+        out[:, j] = column
+    return out
+
+
+def partial_em(model, d: Designs, b: Base, experts, parent, share, steps, resp=None) -> Inserted:
+    """Improve J candidate experts while the base stands still.
+
+    The mixture is p + a (g phi - t): phi the new density, t what it takes the share a from:
+    everything (g = 1, t = p), or one parent's part (g = its gate probability).
+    """
+    m, J = len(b.log_p), len(parent)
+    whole = parent < 0
+    log_gate = model.gate.log_prob(b.params.gate, d.gate)
+    host = np.where(whole, 0, parent)
+    log_g = np.where(whole, 0.0, log_gate[:, host])
+    taken = np.where(whole, 1.0, b.resp[:, host])
+    a = np.full(J, share)
+    for step in range(steps + 1):
+        ratio = log_g + expert_log_density(model, d, experts) - b.log_p[:, None]
+        ratio = np.exp(np.minimum(ratio, 300.0))
+        relative = 1 + a * (ratio - taken)
+        resp = np.clip(a * ratio / np.maximum(relative, 1e-300), 0, 1)
+        value = d.weight @ np.log(np.maximum(relative, 1e-300))
+        if step == steps:
+            break
+        new_mass = d.weight @ resp
+        rest = d.weight @ ((1 - a) * taken / np.maximum(relative, 1e-300))
+        a = np.clip(new_mass / np.maximum(new_mass + rest, 1e-300), 1e-3, 0.999)
+        experts = fit_experts(model, d, resp * d.weight[:, None], 1, experts)
+    return Inserted(experts, parent, resp, value + d.weight @ b.log_p)
+
+
+def pick(inserted: Inserted, weight, n: int, overlap: float = 0.8):
+    """Positions of the n best candidates that differ in the rows they take."""
+    mass = weight @ inserted.resp
+    chosen: list[int] = []
+    for j in np.argsort(-inserted.value, kind="stable"):
+        if len(chosen) == n:
+            break
+        if mass[j] <= 0:
+            continue
+        common = [
+            weight @ np.minimum(inserted.resp[:, j], inserted.resp[:, i]) / max(mass[j], mass[i])
+            for i in chosen
+        ]
+        if all(c <= overlap for c in common):
+            chosen.append(int(j))
+    return chosen
+
+
+def grow(model: MoEModel, d: Designs, b: Base, inserted: Inserted, chosen) -> list:
+    """Parameters of the larger model (its ``K`` is the base's plus one) for chosen insertions.
+
+    Two gates each: the parent's class split in two, and a gate fitted to the new
+    responsibilities from scratch.
+    """
+    out = []
+    for j in chosen:
+        new = inserted.resp[:, j]
+        resp = np.column_stack([b.resp * (1 - new[:, None]), new])
+        overlap = (d.weight * new) @ b.resp
+        parent = int(inserted.parent[j]) if inserted.parent[j] >= 0 else int(overlap.argmax())
+        held = d.weight @ b.resp[:, parent]
+        share = float(np.clip(overlap[parent] / max(held, 1e-300), 0.02, 0.98))
+        experts = tree_map(
+            lambda old, more, j=j: np.concatenate([old, more[j : j + 1]]),
+            b.params.expert,
+            inserted.experts,
+        )
+        out.append(MoEParams(model.gate.split(b.params.gate, parent, share), experts))
+        if model.gate.uses_columns:
+            out.append(MoEParams(take(fit_gates(model, d, resp[None], 3), 0), experts))
+    return out
+
+
+def as_batch(params: list) -> MoEParams:
+    return stack(params)

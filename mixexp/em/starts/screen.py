@@ -1,0 +1,128 @@
+"""Screening: a batch of starts advanced together, halved in stages, merged into distinct optima."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..driver import EM
+from ..model import MoEModel
+from ..params import concatenate, size, take
+from ..regular import is_regular
+
+
+class Pool(NamedTuple):
+    """S starts on their way.
+
+    params : MoEParams batch; objective (S,) penalised, per unit weight; regular (S,) bool;
+    mass (S, K); kinds: S tuples of the kinds of start that were merged into this one.
+    """
+
+    params: Any
+    objective: np.ndarray
+    regular: np.ndarray
+    mass: np.ndarray
+    kinds: list
+
+    def take(self, index):
+        index = np.asarray(index, dtype=int)
+        return Pool(
+            take(self.params, index),
+            self.objective[index],
+            self.regular[index],
+            self.mass[index],
+            [self.kinds[i] for i in index],
+        )
+
+    @property
+    def order(self):
+        """Positions, the regular ones first and by falling objective."""
+        return np.lexsort((-self.objective, ~self.regular))
+
+
+def join(pools) -> Pool:
+    return Pool(
+        concatenate([pool.params for pool in pools]),
+        np.concatenate([pool.objective for pool in pools]),
+        np.concatenate([pool.regular for pool in pools]),
+        np.concatenate([pool.mass for pool in pools]),
+        [kinds for pool in pools for kinds in pool.kinds],
+    )
+
+
+class Screen:
+    """Runs and compares starts of one model on the table.
+
+    Parameters
+    ----------
+    engine : Engine over the table
+    units : float
+        What the table's rows amount to; optima are told apart by log-likelihood in these units.
+    tolerance : float
+        Optima whose log-likelihoods differ by less are one.
+    """
+
+    def __init__(self, model: MoEModel, engine, units: float, tolerance: float = 1e-3):
+        self.model = model
+        self.engine = engine
+        self.units = units
+        self.tolerance = tolerance
+
+    def enter(self, params, kinds) -> Pool:
+        """A pool of new starts, not yet advanced."""
+        S = size(params)
+        empty = np.full(S, -np.inf)
+        return Pool(
+            params, empty, np.ones(S, bool), np.full((S, self.model.K), np.nan), list(kinds)
+        )
+
+    def advance(self, pool: Pool, passes: int, acceleration: int = 8) -> Pool:
+        """Every start some passes further, and judged."""
+        solver = EM(passes, tol=1e-8 / self.units, gradient_tol=1e-4, acceleration=acceleration)
+        result = solver.run(self.model, pool.params, self.engine)
+        return self.judge(pool._replace(params=result.params, objective=result.objective))
+
+    def judge(self, pool: Pool) -> Pool:
+        final = self.engine.run(self.model, pool.params)
+        mass = final.statistics.expert.mass
+        regular = is_regular(self.model, pool.params, mass, self.units)
+        return pool._replace(mass=mass, regular=regular)
+
+    def select(self, pool: Pool, n: int, irregular: float = 0.25) -> Pool:
+        """The n best distinct starts; at most a share of the places goes to irregular ones."""
+        pool = self.merge(pool)
+        order = pool.order
+        good = [i for i in order if pool.regular[i]]
+        bad = [i for i in order if not pool.regular[i]]
+        room = max(n - len(good), int(irregular * n))
+        bad = bad[:room]
+        return pool.take(good[: n - len(bad)] + bad)
+
+    def merge(self, pool: Pool) -> Pool:
+        """Starts that have met are one, with their kinds together."""
+        order = pool.order
+        value = pool.objective * self.units
+        kept: list[int] = []
+        kinds: dict[int, tuple] = {}
+        for i in order:
+            twin = next((j for j in kept if self._same(pool, value, i, j)), None)
+            if twin is None:
+                kept.append(i)
+                kinds[i] = pool.kinds[i]
+            else:
+                kinds[twin] = kinds[twin] + pool.kinds[i]
+        merged = pool.take(kept)
+        return merged._replace(kinds=[kinds[i] for i in kept])
+
+    def _same(self, pool, value, i, j):
+        if abs(value[i] - value[j]) > self.tolerance or pool.regular[i] != pool.regular[j]:
+            return False
+        near = np.abs(np.sort(pool.mass[i]) - np.sort(pool.mass[j])).max()
+        return bool(near <= 0.02 * pool.mass[i].sum() / self.model.K)
+
+    def race(self, pool: Pool, stages, finish: int) -> Pool:
+        """Successive halving: ``stages`` of (passes, survivors), then ``finish`` passes."""
+        for passes, survivors in stages:
+            pool = self.select(self.advance(pool, passes), survivors)
+        return self.merge(self.advance(pool, finish))

@@ -1,0 +1,130 @@
+"""The canonical table: the weighted sample, free of the order and repetition of its rows.
+
+Every row gets a 64-bit hash of its values. Rows with equal values are merged and their weights
+added; the merged rows are sorted by hash. Whatever is computed from this table is therefore a
+function of the weighted sample: bit for bit the same for any order of the rows, and the same for
+weight 2 as for a row that stands there twice. Randomness is keyed by (seed, the row's hash).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from ..rows import Rows, blocks
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+class Table(NamedTuple):
+    """Distinct rows in canonical order.
+
+    Attributes
+    ----------
+    rows : Rows
+        With weights; they sum to the weight of the whole sample.
+    key : (m,) uint64
+        Hashes of the rows.
+    complete : bool
+        False where the table is a sample of the distinct rows.
+    size : float
+        What the weights would sum to if one unit were one row of the table; equal to the total
+        weight in a complete table. Sizes of experts are judged in these units.
+    """
+
+    rows: Rows
+    key: np.ndarray
+    complete: bool
+    size: float
+
+
+def mix(bits):
+    """SplitMix64's finaliser (Steele, Lea and Flood, 2014, OOPSLA 49, 453-472), element by element."""
+    z = np.asarray(bits, dtype=np.uint64)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def keyed_uniform(key, seed: int):
+    """(m,) numbers in (0, 1), a function of (seed, key) alone."""
+    salt = mix(np.array([seed % 2**64], dtype=np.uint64) * _GOLDEN + _GOLDEN)
+    return ((mix(key ^ salt) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+
+
+def hash_rows(rows: Rows):
+    """(n,) uint64: a hash of every row's values; the weight is not among them.
+
+    Values enter as float64 with -0.0 = 0.0, and a zero adds nothing, so that a sparse row and its
+    dense copy have the same hash. A missing offset equals an offset of zero.
+    """
+    p, m = rows.X.shape[1], rows.y.shape[1]
+    keys = mix((np.arange(p + m + 2, dtype=np.uint64) + np.uint64(1)) * _GOLDEN)
+    out = np.empty(rows.n, dtype=np.uint64)
+    for block in blocks(rows.n):
+        part = rows.take(block)
+        total = _hash_matrix(part.X, keys[:p]) + _hash_dense(part.y, keys[p : p + m])
+        for extra, key in ((part.offset, keys[-2]), (part.trials, keys[-1])):
+            if extra is not None:
+                total = total + _hash_values(extra, key)
+        out[block] = mix(total)
+    return out
+
+
+def _hash_values(values, key):
+    bits = (np.ascontiguousarray(values, dtype=np.float64) + 0.0).view(np.uint64)
+    return mix(bits ^ key) - mix(key)
+
+
+def _hash_dense(A, keys):
+    return _hash_values(A, keys).sum(axis=1, dtype=np.uint64)
+
+
+def _hash_matrix(A, keys):
+    if not sparse.issparse(A):
+        return _hash_dense(A, keys)
+    A = A.tocsr()
+    running = np.zeros(A.nnz + 1, dtype=np.uint64)
+    np.cumsum(_hash_values(A.data, keys[A.indices]), out=running[1:])  # wraps around
+    return running[A.indptr[1:]] - running[A.indptr[:-1]]
+
+
+def canonical_table(rows: Rows, table_size: int, seed: int) -> Table:
+    """Merge equal rows, sort by hash, and sample when there are more than ``table_size``.
+
+    The sample is a priority sample (Duffield, Lund and Thorup, 2007, J. ACM 54, article 32): row
+    i with weight w_i and a keyed uniform u_i has priority w_i / u_i; the rows with the highest
+    priorities are kept and weigh max(w_i, tau), where tau is the next priority. Sums over the
+    table then estimate sums over the sample without bias; the weights are scaled to the same
+    total. Rows of weight zero are left out.
+    """
+    key = hash_rows(rows)
+    weight = np.ones(rows.n) if rows.weight is None else rows.weight
+    order = np.argsort(key) if rows.weight is None else np.lexsort((weight, key))
+    order = order[weight[order] > 0]
+    sorted_key = key[order]
+    first = np.flatnonzero(np.concatenate([[True], sorted_key[1:] != sorted_key[:-1]]))
+    merged = np.add.reduceat(weight[order], first)
+    index, key = order[first], sorted_key[first]
+    total = merged.sum()
+    complete = len(index) <= table_size
+    size = float(total)
+    if not complete:
+        keep, merged = _priority_sample(merged, keyed_uniform(key, seed), table_size)
+        index, key = index[keep], key[keep]
+        merged *= total / merged.sum()
+        size = min(size, float(table_size))
+    taken = rows.take(index)
+    if not sparse.issparse(taken.X):
+        taken = taken._replace(X=np.ascontiguousarray(taken.X))
+    return Table(taken._replace(weight=merged), key, complete, size)
+
+
+def _priority_sample(weight, uniform, size):
+    """Positions (ascending) of the kept rows, and their weights."""
+    priority = weight / uniform
+    order = np.argsort(-priority, kind="stable")
+    keep = np.sort(order[:size])
+    return keep, np.maximum(weight[keep], priority[order[size]])
