@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from ._component import PENALTIES, Component, register
@@ -39,3 +41,12 @@ def curvature(penalty: L2 | None) -> float:
     if not isinstance(penalty, L2):
         raise TypeError(f"penalty must be None or L2(alpha); got {penalty!r}.")
     return penalty.curvature()
+
+
+@functools.lru_cache(maxsize=128)
+def strengths(q: int, slope: float, intercept: float = 0.0):
+    """(q,) ridge strength of every coefficient, intercept first; shared and read-only."""
+    vector = np.full(q, slope)
+    vector[0] = intercept
+    vector.setflags(write=False)
+    return vector

@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._component import Component
+from ..kernels import small
+from .accelerate import mix, remember
+from .evaluate import evaluator
 from .model import MoEModel
 from .params import take
 from .status import Status
@@ -125,10 +128,11 @@ class EM(Component):
             Continue from a stored state instead of ``params``.
         """
         template = take(params, slice(0, 1))
+        evaluate = evaluator(model, engine, template)
         if state is None:
             state = self._first_state(model.pack(params))
         while not state.code.all():
-            state = self._pass(state, model, template, engine)
+            state = self._pass(state, evaluate)
             if callback is not None and callback(state):
                 state = _stop(state, Status.INTERRUPTED)
             if state.n_pass >= self.max_passes:
@@ -162,79 +166,79 @@ class EM(Component):
             path=(),
         )
 
-    def _pass(self, state, model, template, engine):
+    def _pass(self, state, evaluate):
         """One pass over the rows for all starts that still run."""
         if not state.code.any():
-            new = self._advance(state, model, template, engine)
+            new = self._advance(state, evaluate)
         else:
             running = np.flatnonzero(state.code == 0)
             part = _take_state(state, running)
-            new = _put_state(state, running, self._advance(part, model, template, engine))
+            new = _put_state(state, running, self._advance(part, evaluate))
         return new._replace(n_pass=state.n_pass + 1, path=(*state.path, new.objective.copy()))
 
-    def _advance(self, state, model, template, engine):
-        params = model.unpack(state.point, template)
-        point = model.pack(params)  # inside the bounds
-        result = engine.run(model, params)
-        objective = result.loglik / engine.total_weight - model.penalty(params)
-        slack = ROUNDING * (1 + np.abs(objective))
-        first = ~np.isfinite(state.objective)
-        accepted = (objective >= state.objective - slack) | first
-        image = model.pack(model.m_step(params, result.statistics))
-        gradient = model.gradient(params, result.statistics)
+    def _advance(self, state, evaluate):
+        point, objective, image, gradient = evaluate(state.point)
         residual = image - point
-        gain = 0.5 * np.abs((gradient * residual).sum(axis=1))
-        certificate = np.abs(gradient).max(axis=1)
-        history = self._remember(state, accepted & ~first, point, residual)
-        proposal = self._mix(point, residual, *history)
-        keep = accepted[:, None]
-        halvings = np.where(accepted | state.accelerated, 0, state.halvings + 1)
-        retreat = np.where(
-            state.accelerated[:, None], state.image, 0.5 * (state.anchor + state.point)
-        )
-        done = accepted & (gain <= self.tol) & (certificate <= self.gradient_tol)
-        code = np.where(done, 1, np.where(halvings > MAX_HALVINGS, 2, 0))
-        return state._replace(
-            point=np.where(keep, proposal, retreat),
-            accelerated=np.where(accepted, np.any(proposal != image, axis=1), False),
-            anchor=np.where(keep, point, state.anchor),
-            objective=np.where(accepted, objective, state.objective),
-            image=np.where(keep, image, state.image),
-            residual=np.where(keep, residual, state.residual),
-            certificate=np.where(accepted, certificate, state.certificate),
-            gain=np.where(accepted, gain, state.gain),
-            halvings=halvings,
+        first = state.objective == -np.inf
+        slack = ROUNDING * (1 + np.abs(objective))
+        accepted = (objective >= state.objective - slack) | first
+        proposal, *history = self._propose(state, accepted, accepted & ~first, point, residual)
+        gain, certificate = small.gain_and_certificate(gradient, residual)
+        accelerated = np.logical_or.reduce(proposal != image, axis=1)
+        done = (gain <= self.tol) & (certificate <= self.gradient_tol)
+        evaluated = state._replace(
+            point=proposal,
+            accelerated=accelerated,
+            anchor=point,
+            objective=np.maximum(objective, state.objective),
+            image=image,
+            residual=residual,
+            certificate=certificate,
+            gain=gain,
+            halvings=np.zeros_like(state.halvings),
             history_step=history[0],
             history_residual=history[1],
-            code=code,
+            code=done.astype(state.code.dtype),
         )
+        return evaluated if accepted.all() else _retreat(state, evaluated, accepted)
 
-    def _remember(self, state, accepted, point, residual):
-        """Histories with the newest differences in slot n_pass mod h; a rejected mix forgets."""
+    def _propose(self, state, accepted, kept, point, residual):
+        """Next points and new histories; a rejected mix forgets its history."""
         steps, residuals = state.history_step, state.history_residual
         if self.acceleration == 0:
-            return steps, residuals
-        steps, residuals = steps.copy(), residuals.copy()
-        slot = state.n_pass % self.acceleration
-        steps[:, slot] = np.where(accepted[:, None], point - state.anchor, 0)
-        residuals[:, slot] = np.where(accepted[:, None], residual - state.residual, 0)
-        forget = ~accepted & state.accelerated
-        steps[forget], residuals[forget] = 0, 0
-        return steps, residuals
+            return point + residual, steps, residuals
+        steps, residuals = remember(
+            steps,
+            residuals,
+            state.n_pass % self.acceleration,
+            point - state.anchor,
+            residual - state.residual,
+            kept,
+            ~accepted & state.accelerated,
+        )
+        return mix(point, residual, steps, residuals), steps, residuals
 
-    def _mix(self, point, residual, steps, residuals):
-        """Anderson's proposal; with an empty history it is the EM image itself."""
-        if self.acceleration == 0:
-            return point + residual
-        gram = residuals @ residuals.transpose(0, 2, 1)
-        trace = np.einsum("shh->s", gram)[:, None, None]
-        regular = gram + (1e-12 * trace + 1e-300) * np.eye(self.acceleration)
-        right = np.einsum("shd,sd->sh", residuals, residual)
-        mixing = np.linalg.solve(regular, right[:, :, None])
-        change = ((steps + residuals).transpose(0, 2, 1) @ mixing)[:, :, 0]
-        proposal = point + residual - change
-        finite = np.isfinite(proposal).all(axis=1, keepdims=True)
-        return np.where(finite, proposal, point + residual)
+
+def _retreat(state, evaluated, accepted):
+    """`evaluated` where accepted; elsewhere the anchor stays and the next point comes closer.
+
+    A rejected mix is followed by the plain EM image, anything else by a halving.
+    """
+    keep = accepted[:, None]
+    halvings = np.where(accepted | state.accelerated, 0, state.halvings + 1)
+    nearer = np.where(state.accelerated[:, None], state.image, 0.5 * (state.anchor + state.point))
+    return evaluated._replace(
+        point=np.where(keep, evaluated.point, nearer),
+        accelerated=accepted & evaluated.accelerated,
+        anchor=np.where(keep, evaluated.anchor, state.anchor),
+        objective=np.where(accepted, evaluated.objective, state.objective),
+        image=np.where(keep, evaluated.image, state.image),
+        residual=np.where(keep, evaluated.residual, state.residual),
+        certificate=np.where(accepted, evaluated.certificate, state.certificate),
+        gain=np.where(accepted, evaluated.gain, state.gain),
+        halvings=halvings,
+        code=np.where(accepted, evaluated.code, np.where(halvings > MAX_HALVINGS, 2, 0)),
+    )
 
 
 def _stop(state, status):

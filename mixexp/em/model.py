@@ -8,7 +8,7 @@ import numpy as np
 from scipy import special
 
 from .params import MoEParams, PassResult, Statistics, stack, tree_map
-from .rows import Rows, Scaling, design
+from .rows import Rows, Scaling, blocks, design
 
 
 class MoEModel(NamedTuple):
@@ -162,8 +162,14 @@ class MoEModel(NamedTuple):
     def from_responsibilities(self, rows: Rows, responsibilities) -> MoEParams:
         """Batch of parameters: the M-step of each (n, K) array of responsibilities."""
         neutral = self.initial(rows)
-        stats = stack(
-            [self.statistics(neutral, rows, resp).statistics for resp in responsibilities]
-        )
+        stats = stack([self._given_statistics(neutral, rows, resp) for resp in responsibilities])
         batch = tree_map(lambda leaf: np.stack([leaf] * len(responsibilities)), neutral)
         return self.m_step(batch, stats)
+
+    def _given_statistics(self, params, rows, resp) -> Statistics:
+        """Statistics under given responsibilities, block by block."""
+        total = None
+        for block in blocks(rows.n):
+            part = self.statistics(params, rows.take(block), resp[block]).statistics
+            total = part if total is None else tree_map(np.add, total, part)
+        return total

@@ -20,6 +20,7 @@ class Expert(Component, ABC):
     multi_output = False  # True where y may have several columns
     discrete = False  # True for counts: P(Y < y) differs from P(Y <= y)
     fused = False  # True where the numba kernel computes its statistics
+    compiled_m_step = False  # True where `kernels.small` knows its M-step
     takes: ClassVar[tuple[str, ...]] = ()  # row-wise inputs among "offset", "exposure", "trials"
 
     @abstractmethod

@@ -7,6 +7,7 @@ from scipy import special, stats as distributions
 
 from .._component import EXPERTS, register
 from ..kernels import reference
+from ..solvers import quadratic_change
 from .glm import GLMExpert, GLMParams
 from .scales import bounded_scales
 
@@ -28,8 +29,8 @@ class GaussianExpert(GLMExpert):
     link : {"identity", "log", "inverse"}, default "identity"
     tied_scale : bool, default=False
         One standard deviation for all experts.
-    tied : None, "all" or sequence of int
-        Positions, among the experts' columns, of slopes that all experts share.
+    tied : None, "all" or sequence of int or str
+        Positions among the experts' columns, or names, of slopes that all experts share.
     min_scale : float, default=1e-3
     max_ratio : float, default=1e-2
     """
@@ -49,6 +50,15 @@ class GaussianExpert(GLMExpert):
         self.tied = tied
         self.min_scale = min_scale
         self.max_ratio = max_ratio
+
+    @property
+    def compiled_m_step(self):  # type: ignore[override]
+        return self.tied is None and not self.tied_scale
+
+    @property
+    def scale_bounds(self):
+        """The bounds of `bounded_scales`."""
+        return self.min_scale, self.max_ratio
 
     @property
     def scales_target(self):  # type: ignore[override]
@@ -79,44 +89,49 @@ class GaussianExpert(GLMExpert):
         return -reference.HALF_LOG_2PI - np.log(dispersion)
 
     def dispersion_step(self, params, stats, step):
-        gain = np.einsum("...kma,...kma->...km", step, stats.score)
-        curve = np.einsum("...kma,...kmab,...kmb->...km", step, stats.gram, step)
         squares = stats.extra
         if self.link_name == "identity":
-            squares = np.maximum(squares - 2 * gain + curve, 0)
+            squares = squares - quadratic_change(stats.gram, stats.score, step)
+            squares = np.maximum(squares, 0)
         mass = stats.mass[..., None]
         if self.tied_scale:
             squares = np.broadcast_to(squares.sum(axis=-2, keepdims=True), squares.shape)
             mass = np.broadcast_to(mass.sum(axis=-2, keepdims=True), squares.shape)
         occupied = mass > 1e-12 * stats.weight[..., None, None]
-        sigma = np.sqrt(squares / np.where(occupied, mass, 1.0))
-        sigma = np.where(occupied, sigma, params.dispersion)
-        return bounded_scales(
-            sigma, np.broadcast_to(mass, sigma.shape), self.min_scale, self.max_ratio
-        )
+        if occupied.all():
+            sigma = np.sqrt(squares / mass)
+        else:
+            sigma = np.sqrt(squares / np.where(occupied, mass, 1.0))
+            sigma = np.where(occupied, sigma, params.dispersion)
+        return bounded_scales(sigma, mass, self.min_scale, self.max_ratio)
 
     def dispersion_gradient(self, params, stats):
         sigma = params.dispersion
         gradient = stats.extra / sigma**2 - stats.mass[..., None]
         if self.tied_scale:
             gradient = np.broadcast_to(gradient.mean(axis=-2, keepdims=True), gradient.shape)
-        return np.where(self._at_bound(sigma), 0.0, gradient)
+        at_bound = self._at_bound(sigma)
+        return np.where(at_bound, 0.0, gradient) if at_bound.any() else gradient
 
     def _at_bound(self, sigma):
         """Scales whose gradient the bounds may balance: the bounded one and the largest."""
         low = self._low(sigma)
+        if not low.any():
+            return low
         ratio = sigma <= self.max_ratio * sigma.max(axis=-2, keepdims=True) * (1 + 1e-9)
         pulled = ratio.any(axis=-2, keepdims=True) & (sigma == sigma.max(axis=-2, keepdims=True))
         return low | pulled
 
     def _low(self, sigma):
-        floor = np.maximum(self.min_scale, self.max_ratio * sigma.max(axis=-2, keepdims=True))
-        return sigma <= floor * (1 + 1e-9)
+        return sigma <= self._floor(sigma) * (1 + 1e-9)
+
+    def _floor(self, sigma):
+        largest = np.maximum.reduce(sigma, axis=-2, keepdims=True)
+        return np.maximum(self.min_scale, self.max_ratio * largest)
 
     def project(self, params):
         sigma = params.dispersion
-        floor = np.maximum(self.min_scale, self.max_ratio * sigma.max(axis=-2, keepdims=True))
-        return GLMParams(params.coef, np.maximum(sigma, floor))
+        return GLMParams(params.coef, np.maximum(sigma, self._floor(sigma)))
 
     def bounded(self, params):
         return self._low(params.dispersion).any(axis=-1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..kernels.designs import linear, weighted_grams, weighted_sums
 from ..kernels.links import IMPOSSIBLE, LINKS
-from ..penalties import curvature
+from ..penalties import curvature, strengths
 from ..scaling import rescale_linear
 from ..solvers import solve_newton, tied_newton_step
 from .base import Expert
@@ -52,6 +52,10 @@ class GLMExpert(Expert):
     @property
     def fused(self):  # type: ignore[override]
         return self.kernel_code is not None
+
+    @property
+    def compiled_m_step(self):  # type: ignore[override]
+        return self.fused and not self.has_dispersion and getattr(self, "tied", None) is None
 
     # --- what a family provides -------------------------------------------------------------
 
@@ -160,11 +164,15 @@ class GLMExpert(Expert):
     def _coef_step(self, params, stats):
         """Newton step of the coefficients; exact for the Gaussian family with identity link."""
         q = params.coef.shape[-1]
+        score, gram, tied = stats.score, stats.gram, self._tied(q)
+        penalised = self.slope_curvature > 0
+        if not (penalised or tied.any()):
+            return solve_newton(gram, score)
         factor = self.dispersion_factor(params.dispersion)[..., None]
-        ridge = stats.weight[..., None, None, None] * self._curvature(q) * factor
-        score = stats.score - ridge * params.coef
-        gram = stats.gram + ridge[..., None] * np.eye(q)
-        tied = self._tied(q)
+        if penalised:
+            ridge = stats.weight[..., None, None, None] * self._curvature(q) * factor
+            score = score - ridge * params.coef
+            gram = gram + ridge[..., None] * np.eye(q)
         if not tied.any():
             return solve_newton(gram, score)
         # tied over the experts: bring them to one scale and let the outputs m lead
@@ -179,7 +187,9 @@ class GLMExpert(Expert):
         factor = self.dispersion_factor(params.dispersion)[..., None]
         weight = stats.weight[..., None, None, None]
         q = params.coef.shape[-1]
-        coef = stats.score / (factor * weight) - self._curvature(q) * params.coef
+        coef = stats.score / (factor * weight)
+        if self.slope_curvature > 0:
+            coef -= self._curvature(q) * params.coef
         tied = self._tied(q)
         if tied.any():
             # a shared coefficient moves all experts at once
@@ -192,6 +202,8 @@ class GLMExpert(Expert):
         return np.concatenate(blocks, axis=-1)
 
     def penalty_value(self, params):
+        if self.slope_curvature == 0:
+            return np.zeros(params.coef.shape[:-3])
         strength = self._curvature(params.coef.shape[-1])
         return 0.5 * (strength * params.coef**2).sum(axis=(-3, -2, -1))
 
@@ -209,7 +221,8 @@ class GLMExpert(Expert):
         if not self.has_dispersion:
             return GLMParams(coef, np.ones((*lead, K, m)))
         log_dispersion = vector[..., K * m * q :].reshape(*lead, K, m)
-        return self.project(GLMParams(coef, np.exp(np.clip(log_dispersion, -300, 300))))
+        bounded = np.minimum(np.maximum(log_dispersion, -300), 300)
+        return self.project(GLMParams(coef, np.exp(bounded)))
 
     def project(self, params):
         """The nearest parameters inside the bounds of the dispersion (batched)."""
@@ -255,9 +268,12 @@ class GLMExpert(Expert):
         return self.draw(mean, m, params.dispersion[labels], rng)
 
     def _curvature(self, q):
-        strength = np.full(q, curvature(getattr(self, "penalty", None)))
-        strength[0] = 0
-        return strength
+        return strengths(q, self.slope_curvature)
+
+    @property
+    def slope_curvature(self):
+        """Ridge strength of a slope, per unit weight."""
+        return curvature(getattr(self, "penalty", None))
 
     def _tied(self, q):
         """(q,) mask of coefficients shared by all experts; the intercept is never among them."""

@@ -9,7 +9,7 @@ import numpy as np
 from .._component import EXPERTS, register
 from ..kernels.designs import linear, weighted_grams, weighted_sums
 from ..kernels.reference import class_pairs, log_softmax
-from ..penalties import curvature
+from ..penalties import curvature, strengths
 from ..scaling import rescale_linear
 from ..solvers import centred, softmax_newton_step
 from .base import Expert
@@ -145,6 +145,4 @@ class MultinomialExpert(Expert):
         return codes[:, None].astype(float)
 
     def _curvature(self, q):
-        strength = np.full(q, curvature(self.penalty) + self.ridge)
-        strength[0] = self.ridge
-        return strength
+        return strengths(q, curvature(self.penalty) + self.ridge, self.ridge)

@@ -15,11 +15,13 @@ def bounded_scales(sigma, mass, lowest, ratio):
     Parameters
     ----------
     sigma, mass : (..., K, m)
-        Unbounded maximisers and the experts' weights.
+        Unbounded maximisers and the experts' weights; m may be 1 for the weights.
     """
     sigma = np.maximum(sigma, lowest)
-    if ratio <= 0 or np.all(sigma >= ratio * sigma.max(axis=-2, keepdims=True)):
+    smallest = np.minimum.reduce(sigma, axis=-2)
+    if not (smallest < ratio * np.maximum.reduce(sigma, axis=-2)).any():
         return sigma
+    mass = np.broadcast_to(mass, sigma.shape)
     out = np.moveaxis(sigma, -2, -1).copy()
     flat, weights = (
         out.reshape(-1, out.shape[-1]),

@@ -420,12 +420,3 @@ def softmax_glm_chunk(
                 if n_pairs:
                     np.dot(V[K:], products_gate.T, gate_product)
                     gate_pairs[s] += gate_product
-
-
-def unpack(packed, q):
-    """Upper triangles (..., T) to full symmetric matrices (..., q, q)."""
-    full = np.empty((*packed.shape[:-1], q, q))
-    upper = np.triu_indices(q)
-    full[..., upper[0], upper[1]] = packed
-    full[..., upper[1], upper[0]] = packed
-    return full

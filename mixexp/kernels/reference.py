@@ -177,3 +177,14 @@ def softmax_glm_pass(X_gate, X_expert, y, weight, offset, trials, family, link, 
         mass=resp.sum(axis=0),
         extra=(resp * unit.extra).sum(axis=0),
     )
+
+
+def anderson(point, residual, steps, residuals, regularisation):
+    """Anderson's mixture of the last images: (S, d) from histories (S, h, d)."""
+    gram = residuals @ residuals.transpose(0, 2, 1)
+    trace = np.einsum("shh->s", gram)[:, None, None]
+    regular = gram + (regularisation * trace + 1e-300) * np.eye(gram.shape[-1])
+    right = np.einsum("shd,sd->sh", residuals, residual)
+    mixing = np.linalg.solve(regular, right[:, :, None])
+    change = ((steps + residuals).transpose(0, 2, 1) @ mixing)[:, :, 0]
+    return point + residual - change

@@ -9,20 +9,37 @@ from __future__ import annotations
 
 import numpy as np
 
-JITTER = 1e-10
-FLOOR = 1e-200
+from ..kernels import small
 
 
 def solve_newton(information, gradient):
     """Step ``information^-1 gradient`` of shapes (..., q, q) and (..., q)."""
     q = gradient.shape[-1]
+    if q > small.LARGEST:
+        return solve_dense(information, gradient)
+    step = small.solve_newton(information.reshape(-1, q, q), gradient.reshape(-1, q))
+    return step.reshape(gradient.shape)
+
+
+def solve_dense(information, gradient):
+    """`solve_newton` by LAPACK, for large systems; also the twin of the compiled one."""
+    q = gradient.shape[-1]
     diagonal = np.einsum("...ii->...i", information)
     largest = diagonal.max(axis=-1, keepdims=True)
     regular = information.copy()
     regular.reshape(*regular.shape[:-2], q * q)[..., :: q + 1] += (
-        JITTER * diagonal + JITTER * 1e-2 * largest + FLOOR
+        small.JITTER * (diagonal + 0.01 * largest) + small.FLOOR
     )
     return np.linalg.solve(regular, gradient[..., None])[..., 0]
+
+
+def quadratic_change(information, gradient, step):
+    """Twice the rise of the local quadratic model, ``step' (2 gradient - information step)``."""
+    q = gradient.shape[-1]
+    change = small.quadratic_change(
+        information.reshape(-1, q, q), gradient.reshape(-1, q), step.reshape(-1, q)
+    )
+    return change.reshape(gradient.shape[:-1])
 
 
 def tied_newton_step(information, gradient, tied):
@@ -62,7 +79,7 @@ def softmax_newton_step(pairs, score, penalty_curvature):
         sum w pi_k pi_l x x' for classes k < l.
     score : (..., K, q)
         Gradient of the penalised log-likelihood; it sums to zero over the classes.
-    penalty_curvature : (q,)
+    penalty_curvature : (q,) or (..., q)
         Second derivative of the penalty on the centred coefficients, in the units of `pairs`.
 
     Returns
@@ -73,26 +90,16 @@ def softmax_newton_step(pairs, score, penalty_curvature):
     if K == 1:
         return np.zeros_like(score)
     # The last class is the reference inside this function alone.
-    system = np.zeros((*score.shape[:-2], K - 1, q, K - 1, q))
-    for pair, (k, l) in enumerate(zip(*np.triu_indices(K, 1), strict=True)):
-        block = pairs[..., pair, :, :]
-        system[..., k, :, k, :] += block
-        if l < K - 1:
-            system[..., l, :, l, :] += block
-            system[..., k, :, l, :] -= block
-            system[..., l, :, k, :] -= block
-    for k in range(K - 1):
-        for l in range(K - 1):
-            share = (1.0 if k == l else 0.0) - 1.0 / K
-            system[..., k, np.arange(q), l, np.arange(q)] += share * penalty_curvature
-    size = (K - 1) * q
-    flat = system.reshape(*score.shape[:-2], size, size)
-    right = score[..., :-1, :].reshape(*score.shape[:-2], size)
-    step = np.zeros_like(score)
-    step[..., :-1, :] = solve_newton(flat, right).reshape(*score.shape[:-2], K - 1, q)
+    lead, size = score.shape[:-2], (K - 1) * q
+    curvature = np.broadcast_to(penalty_curvature, (*lead, q)).reshape(-1, q)
+    system = small.softmax_system(pairs.reshape(-1, *pairs.shape[-3:]), curvature, K)
+    right = score.reshape(-1, K, q)[:, :-1].reshape(-1, size)
+    step = np.zeros(score.shape)
+    step.reshape(-1, K, q)[:, :-1] = solve_newton(system, right).reshape(-1, K - 1, q)
     return centred(step)
 
 
 def centred(coef):
     """Coefficients (..., K, q) with their mean over the classes removed."""
-    return coef - coef.mean(axis=-2, keepdims=True)
+    # np.mean costs three times the reduction it wraps
+    return coef - np.add.reduce(coef, axis=-2, keepdims=True) / coef.shape[-2]

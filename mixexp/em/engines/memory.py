@@ -11,6 +11,7 @@ from threadpoolctl import ThreadpoolController
 
 from ...experts import GLMStatistics
 from ...gates import SoftmaxStatistics
+from ...kernels import small
 from ...kernels.links import LINKS
 from ..model import MoEModel
 from ..params import PassResult, Statistics, stack, take, tree_map
@@ -40,12 +41,18 @@ class MemoryEngine:
         self.n_jobs = n_jobs
         self.total_weight = rows.total_weight
         self.fused = fused and is_fused(model, rows)
+        self.kernel = None
         if self.fused:
-            self._row_part = _row_part(rows, model)
+            self.kernel = _Kernel(model, rows, n_jobs)
 
     def run(self, model: MoEModel, params) -> PassResult:
         """One pass for a batch of parameter sets."""
-        return self._run_fused(model, params) if self.fused else self._run_composed(model, params)
+        if not self.fused:
+            return self._run_composed(model, params)
+        kernel = self.kernel
+        if model is not kernel.model:
+            kernel = _Kernel(model, self.rows, self.n_jobs)
+        return kernel.result(params)
 
     def rows_map(self, function):
         """``function(rows of a block)`` for every block, in order."""
@@ -62,24 +69,6 @@ class MemoryEngine:
                 total = part if total is None else tree_map(np.add, total, part)
             results.append(total)
         return stack(results)
-
-    def _run_fused(self, model, params):
-        n = self.rows.n
-        step = max(SMALL, -(-n // CHUNKS))
-        step += -step % 256
-        starts = range(0, n, step)
-        call = _kernel_call(model, self.rows, params, self.total_weight)
-        if len(starts) == 1:
-            return call.result([call.chunk(0, n)], self._row_part)
-        with single_threaded_blas():
-            if self.n_jobs == 1:
-                parts = [call.chunk(start, min(start + step, n)) for start in starts]
-            else:
-                with ThreadPoolExecutor(self.n_jobs) as pool:
-                    parts = list(
-                        pool.map(lambda start: call.chunk(start, min(start + step, n)), starts)
-                    )
-        return call.result(parts, self._row_part)
 
 
 @functools.cache
@@ -115,15 +104,18 @@ def _row_part(rows, model):
     return total - rows.total_weight * float(np.log(model.scaling.y_scale).sum())
 
 
-class _kernel_call:
-    """Arguments of the fused kernel for one batch of parameters, and the sum of its chunks."""
+class _Kernel:
+    """The fused kernel with everything bound that stays the same from pass to pass."""
 
-    def __init__(self, model, rows, params, total_weight):
-        self.W = np.ascontiguousarray(params.gate.coef)
-        self.B = np.ascontiguousarray(params.expert.coef[:, :, 0])
-        dispersion = np.ascontiguousarray(params.expert.dispersion[:, :, 0])
-        expert, scaling = model.expert, model.scaling
-        self.total_weight = total_weight
+    def __init__(self, model, rows, n_jobs):
+        self.model = model
+        self.n, self.n_jobs = rows.n, n_jobs
+        self.row_part = _row_part(rows, model)
+        self.total_weight = rows.total_weight
+        # whole kernel blocks, and never more than CHUNKS partial sums
+        self.step = max(SMALL, -(-rows.n // CHUNKS))
+        self.step += -self.step % 256
+        scaling = model.scaling
         self.arguments = (
             rows.X,
             model.gate_columns,
@@ -137,21 +129,35 @@ class _kernel_call:
             float(scaling.y_centre[0]),
             1 / float(scaling.y_scale[0]),
             _EMPTY if rows.weight is None else rows.weight,
-            _EMPTY if rows.offset is None else rows.offset / float(scaling.y_scale[0]),
+            _EMPTY if rows.offset is None else rows.offset,
             _EMPTY if rows.trials is None else rows.trials,
-            expert.kernel_code,
-            LINKS[expert.link_name].code,
-            self.W,
-            self.B,
-            dispersion,
-            expert.kernel_constant(dispersion),
+            model.expert.kernel_code,
+            LINKS[model.expert.link_name].code,
         )
 
-    def chunk(self, start, stop):
-        """Packed statistics of rows start .. stop."""
+    def packed(self, W, B, dispersion, constant):
+        """Statistics of all rows as `cpu.softmax_glm_chunk` returns them, chunks in order."""
+        parameters = tuple(map(np.ascontiguousarray, (W, B, dispersion, constant)))
+        starts = range(0, self.n, self.step)
+        if len(starts) == 1:
+            return self._chunk(parameters, 0)
+        with single_threaded_blas():
+            if self.n_jobs == 1:
+                parts = [self._chunk(parameters, start) for start in starts]
+            else:
+                with ThreadPoolExecutor(self.n_jobs) as pool:
+                    parts = list(pool.map(functools.partial(self._chunk, parameters), starts))
+        for part in parts[1:]:
+            for total, more in zip(parts[0], part, strict=True):
+                total += more
+        return parts[0]
+
+    def _chunk(self, parameters, start):
         from ...kernels import cpu
 
-        (S, K, qg), qe = self.W.shape, self.B.shape[2]
+        W, B = parameters[:2]
+        S, K, qg = W.shape
+        qe = B.shape[2]
         out = (
             np.zeros(S),
             np.zeros((S, K, qg)),
@@ -161,26 +167,26 @@ class _kernel_call:
             np.zeros((S, K)),
             np.zeros((S, K)),
         )
-        cpu.softmax_glm_chunk(*self.arguments, start, stop, *out)
+        stop = min(start + self.step, self.n)
+        cpu.softmax_glm_chunk(*self.arguments, *parameters, start, stop, *out)
         return out
 
-    def result(self, parts, row_part):
-        """Chunks added in order, unpacked into the parts' statistics."""
-        from ...kernels import cpu
-
-        first = parts[0]
-        for part in parts[1:]:
-            for total, more in zip(first, part, strict=True):
-                total += more
-        loglik, gate_score, gate_pairs, gram, score, mass, extra = first
+    def result(self, params):
+        """The parts' statistics, unpacked."""
+        dispersion = params.expert.dispersion[:, :, 0]
+        loglik, gate_score, gate_pairs, gram, score, mass, extra = self.packed(
+            params.gate.coef,
+            params.expert.coef[:, :, 0],
+            dispersion,
+            self.model.expert.kernel_constant(dispersion),
+        )
         weight = np.full(len(loglik), self.total_weight)
-        qg, qe = self.W.shape[2], self.B.shape[2]
-        gate = SoftmaxStatistics(gate_score, cpu.unpack(gate_pairs, qg), weight)
+        gate = SoftmaxStatistics(gate_score, small.unpack(gate_pairs, gate_score.shape[2]), weight)
         expert = GLMStatistics(
-            cpu.unpack(gram, qe)[:, :, None],
+            small.unpack(gram, score.shape[2])[:, :, None],
             score[:, :, None],
             mass,
             extra[:, :, None],
             weight,
         )
-        return PassResult(loglik + row_part, Statistics(gate, expert))
+        return PassResult(loglik + self.row_part, Statistics(gate, expert))

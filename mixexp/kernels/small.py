@@ -1,0 +1,382 @@
+"""Small dense systems of the M-step and of the acceleration, compiled and batched.
+
+At a few hundred rows a pass takes less time than one call of a numpy function per quantity; here
+each quantity is one call for the whole batch. Numpy twins: the M-steps of the gate and the
+experts (for `softmax_glm_split` and `softmax_glm_image`), `solvers.newton.solve_dense` and
+`reference.anderson`.
+
+Legend: S parameter sets or points of d coordinates, N systems, q unknowns, K classes or experts,
+P = K (K - 1) / 2 pairs of classes, T = q (q + 1) / 2 entries of a packed upper triangle,
+h remembered steps.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+LARGEST = 32  # systems beyond this size are faster in LAPACK
+JITTER = 1e-10
+FLOOR = 1e-200
+HALF_LOG_2PI = 0.9189385332046727
+
+
+@njit(cache=True, nogil=True)
+def _solve_in_place(A, b, x):
+    """Solve A x = b by Cholesky's factor in A's lower triangle; A is positive definite.
+
+    A pivot lost to rounding leaves its unknown at zero.
+    """
+    q = len(b)
+    for i in range(q):
+        for j in range(i):
+            total = A[i, j]
+            for a in range(j):
+                total -= A[i, a] * A[j, a]
+            A[i, j] = total * A[j, j]
+        total = A[i, i]
+        for a in range(i):
+            total -= A[i, a] * A[i, a]
+        # the diagonal holds reciprocals; not (total > 0) also catches NaN
+        A[i, i] = 1.0 / math.sqrt(total) if total > 0.0 else 0.0
+        value = b[i]
+        for a in range(i):
+            value -= A[i, a] * x[a]
+        x[i] = value * A[i, i]
+    for i in range(q - 1, -1, -1):
+        value = x[i]
+        for a in range(i + 1, q):
+            value -= A[a, i] * x[a]
+        x[i] = value * A[i, i]
+
+
+@njit(cache=True, nogil=True)
+def _newton_in_place(A, b, x):
+    """x with (A + D) x = b, D = diag(JITTER (A_ii + max A_jj / 100) + FLOOR); A is lost."""
+    largest = A[0, 0]
+    for i in range(len(b)):
+        largest = max(largest, A[i, i])
+    for i in range(len(b)):
+        A[i, i] += JITTER * (A[i, i] + 0.01 * largest) + FLOOR
+    _solve_in_place(A, b, x)
+
+
+@njit(cache=True, nogil=True)
+def solve_newton(A, b):
+    """Steps x (N, q) of `_newton_in_place` for A (N, q, q) and b (N, q)."""
+    N, q = b.shape
+    x = np.empty((N, q))
+    work = np.empty((q, q))
+    for s in range(N):
+        work[:] = A[s]
+        _newton_in_place(work, b[s], x[s])
+    return x
+
+
+@njit(cache=True, nogil=True)
+def _unpack_into(packed, full):
+    t = 0
+    for a in range(full.shape[0]):
+        for b in range(a, full.shape[0]):
+            full[a, b] = packed[t]
+            full[b, a] = packed[t]
+            t += 1
+
+
+@njit(cache=True, nogil=True)
+def unpack(packed, q):
+    """Upper triangles (S, K, T) to full symmetric matrices (S, K, q, q)."""
+    S, K = packed.shape[:2]
+    full = np.empty((S, K, q, q))
+    for s in range(S):
+        for k in range(K):
+            _unpack_into(packed[s, k], full[s, k])
+    return full
+
+
+@njit(cache=True, nogil=True)
+def _add_pair(system, block, k, l, K):
+    """Add one pair of classes' block (q, q) to the information; class K - 1 is the reference."""
+    q = block.shape[0]
+    for a in range(q):
+        for b in range(q):
+            value = block[a, b]
+            system[k * q + a, k * q + b] += value
+            if l < K - 1:
+                system[l * q + a, l * q + b] += value
+                system[k * q + a, l * q + b] -= value
+                system[l * q + a, k * q + b] -= value
+
+
+@njit(cache=True, nogil=True)
+def _add_centred_ridge(system, curvature, K):
+    """Add the curvature (q,) of a ridge on the class-centred coefficients."""
+    q = len(curvature)
+    for k in range(K - 1):
+        for l in range(K - 1):
+            share = (1.0 if k == l else 0.0) - 1.0 / K
+            for a in range(q):
+                system[k * q + a, l * q + a] += share * curvature[a]
+
+
+@njit(cache=True, nogil=True)
+def softmax_system(pairs, curvature, K):
+    """Information (N, (K - 1) q, (K - 1) q) of a softmax model, last class as the reference.
+
+    pairs (N, P, q, q) = sum w pi_k pi_l x x', k < l; curvature (N, q) is the penalty's second
+    derivative with respect to the class-centred coefficients.
+    """
+    N, q = curvature.shape
+    system = np.zeros((N, (K - 1) * q, (K - 1) * q))
+    for s in range(N):
+        pair = 0
+        for k in range(K - 1):
+            for l in range(k + 1, K):
+                _add_pair(system[s], pairs[s, pair], k, l, K)
+                pair += 1
+        _add_centred_ridge(system[s], curvature[s], K)
+    return system
+
+
+@njit(cache=True, nogil=True)
+def _quadratic_change(A, b, x):
+    total = 0.0
+    for i in range(len(b)):
+        value = 2.0 * b[i]
+        for j in range(len(b)):
+            value -= A[i, j] * x[j]
+        total += value * x[i]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def quadratic_change(A, b, x):
+    """x' (2 b - A x) of N systems: (N,)."""
+    out = np.empty(len(b))
+    for s in range(len(b)):
+        out[s] = _quadratic_change(A[s], b[s], x[s])
+    return out
+
+
+@njit(cache=True, nogil=True)
+def softmax_glm_split(points, K, qg, qe, scaled, lowest, ratio):
+    """Parameters of points (S, d) = (gate's K qg, experts' K qe, log scales' K where scaled).
+
+    Returns W (S, K, qg) centred over the classes, B (S, K, qe), sigma (S, K) within its bounds,
+    the log density's constant (S, K) and the points of these parameters.
+    """
+    S = len(points)
+    W, B = np.empty((S, K, qg)), np.empty((S, K, qe))
+    sigma, constant, inside = np.ones((S, K)), np.zeros((S, K)), points.copy()
+    for s in range(S):
+        for a in range(qg):
+            mean = 0.0
+            for k in range(K):
+                mean += points[s, k * qg + a]
+            mean /= K
+            for k in range(K):
+                W[s, k, a] = points[s, k * qg + a] - mean
+                inside[s, k * qg + a] = W[s, k, a]
+        for k in range(K):
+            for a in range(qe):
+                B[s, k, a] = points[s, K * qg + k * qe + a]
+        if not scaled:
+            continue
+        first = K * (qg + qe)
+        largest = 0.0
+        for k in range(K):
+            sigma[s, k] = math.exp(min(max(points[s, first + k], -300.0), 300.0))
+            largest = max(largest, sigma[s, k])
+        for k in range(K):
+            sigma[s, k] = max(sigma[s, k], max(lowest, ratio * largest))
+            inside[s, first + k] = math.log(sigma[s, k])
+            constant[s, k] = -HALF_LOG_2PI - inside[s, first + k]
+    return W, B, sigma, constant, inside
+
+
+@njit(cache=True, nogil=True)
+def _gate_image(W, score, packed, weight, ridge, image, gradient):
+    """Newton step of the gate into image (K qg,) and the gradient; returns the penalty."""
+    K, q = W.shape
+    size = (K - 1) * q
+    penalty = 0.0
+    right, step, curvature = np.empty(K * q), np.zeros(K * q), np.empty(q)
+    for a in range(q):
+        curvature[a] = weight * ridge if a > 0 else 0.0
+        for k in range(K):
+            right[k * q + a] = score[k, a] - curvature[a] * W[k, a]
+            gradient[k * q + a] = right[k * q + a] / weight
+            if a > 0:
+                penalty += 0.5 * ridge * W[k, a] * W[k, a]
+    if K > 1:
+        system, block = np.zeros((size, size)), np.empty((q, q))
+        pair = 0
+        for k in range(K - 1):
+            for l in range(k + 1, K):
+                _unpack_into(packed[pair], block)
+                _add_pair(system, block, k, l, K)
+                pair += 1
+        _add_centred_ridge(system, curvature, K)
+        _newton_in_place(system, right[:size], step[:size])
+    for a in range(q):
+        mean = 0.0
+        for k in range(K):
+            mean += step[k * q + a]
+        mean /= K
+        for k in range(K):
+            image[k * q + a] = W[k, a] + step[k * q + a] - mean
+    return penalty
+
+
+@njit(cache=True, nogil=True)
+def _expert_image(B, variance, score, packed, weight, ridge, image, gradient):
+    """Newton step of one expert into image (qe,) and the gradient.
+
+    Returns the penalty and the fall of the dispersion-free deviance by the local quadratic.
+    """
+    q = len(B)
+    penalty = 0.0
+    gram, system = np.empty((q, q)), np.empty((q, q))
+    right, step = np.empty(q), np.empty(q)
+    _unpack_into(packed, gram)
+    system[:] = gram
+    for a in range(q):
+        strength = ridge if a > 0 else 0.0
+        right[a] = score[a] - weight * strength * variance * B[a]
+        system[a, a] += weight * strength * variance
+        gradient[a] = score[a] / (variance * weight) - strength * B[a]
+        penalty += 0.5 * strength * B[a] * B[a]
+    _newton_in_place(system, right, step)
+    for a in range(q):
+        image[a] = B[a] + step[a]
+    return penalty, _quadratic_change(gram, score, step)
+
+
+@njit(cache=True, nogil=True)
+def _scale_gradient(sigma, mass, extra, weight, lowest, ratio, gradient):
+    """Gradient with respect to log sigma (K,), zero where a bound may balance it."""
+    largest = sigma.max()
+    floor, ratio_floor = max(lowest, ratio * largest), ratio * largest
+    pulled = sigma.min() <= ratio_floor * (1.0 + 1e-9)
+    for k in range(len(sigma)):
+        at_bound = sigma[k] <= floor * (1.0 + 1e-9) or (pulled and sigma[k] == largest)
+        value = extra[k] / (sigma[k] * sigma[k]) - mass[k]
+        gradient[k] = 0.0 if at_bound else value / weight
+
+
+@njit(cache=True, nogil=True)
+def softmax_glm_image(
+    W,
+    B,
+    sigma,
+    gate_score,
+    gate_pairs,
+    gram,
+    score,
+    mass,
+    extra,
+    weight,
+    gate_ridge,
+    expert_ridge,
+    scaled,
+    exact,
+    lowest,
+    ratio,
+):
+    """The M-step and the gradient of S parameter sets from the statistics of `cpu`.
+
+    `scaled`: the family has a scale sigma (else it is one); `exact`: the coefficients' step
+    changes the residual sum of squares as its quadratic says (identity link).
+    Returns image and gradient (S, d), the penalty (S,), and sigma (S, K) before the bound on the
+    scales' ratio; the image holds its log.
+    """
+    S, K, qg = W.shape
+    qe = B.shape[2]
+    d = K * (qg + qe) + (K if scaled else 0)
+    image, gradient, penalty = np.empty((S, d)), np.empty((S, d)), np.empty(S)
+    new_sigma = np.ones((S, K))
+    for s in range(S):
+        total = _gate_image(
+            W[s], gate_score[s], gate_pairs[s], weight, gate_ridge, image[s], gradient[s]
+        )
+        for k in range(K):
+            first = K * qg + k * qe
+            part, fall = _expert_image(
+                B[s, k],
+                sigma[s, k] ** 2,
+                score[s, k],
+                gram[s, k],
+                weight,
+                expert_ridge,
+                image[s, first : first + qe],
+                gradient[s, first : first + qe],
+            )
+            total += part
+            if scaled:
+                squares = max(extra[s, k] - (fall if exact else 0.0), 0.0)
+                occupied = mass[s, k] > 1e-12 * weight
+                value = math.sqrt(squares / mass[s, k]) if occupied else sigma[s, k]
+                new_sigma[s, k] = max(value, lowest)
+                image[s, K * (qg + qe) + k] = math.log(new_sigma[s, k])
+        penalty[s] = total
+        if scaled:
+            _scale_gradient(
+                sigma[s], mass[s], extra[s], weight, lowest, ratio, gradient[s, K * (qg + qe) :]
+            )
+    return image, gradient, penalty, new_sigma
+
+
+@njit(cache=True, nogil=True)
+def gain_and_certificate(gradient, residual):
+    """Half the absolute scalar product and the largest absolute gradient, for S rows."""
+    S, d = gradient.shape
+    gain, certificate = np.empty(S), np.empty(S)
+    for s in range(S):
+        total, largest = 0.0, 0.0
+        for a in range(d):
+            total += gradient[s, a] * residual[s, a]
+            # not (<=): a NaN must show
+            if not abs(gradient[s, a]) <= largest:
+                largest = abs(gradient[s, a])
+        gain[s], certificate[s] = 0.5 * abs(total), largest
+    return gain, certificate
+
+
+@njit(cache=True, nogil=True)
+def anderson(point, residual, steps, residuals, regularisation):
+    """Anderson's mixture of the last images, (S, d); the plain image where that is not finite.
+
+    point and residual = image - point (S, d); steps and residuals (S, h, d): past differences.
+    """
+    S, h, d = steps.shape
+    proposal = np.empty((S, d))
+    gram, right, mixing = np.empty((h, h)), np.empty(h), np.empty(h)
+    for s in range(S):
+        trace = 0.0
+        for i in range(h):
+            for j in range(i + 1):
+                total = 0.0
+                for a in range(d):
+                    total += residuals[s, i, a] * residuals[s, j, a]
+                gram[i, j] = total
+            trace += gram[i, i]
+            total = 0.0
+            for a in range(d):
+                total += residuals[s, i, a] * residual[s, a]
+            right[i] = total
+        for i in range(h):
+            gram[i, i] += regularisation * trace + 1e-300
+        _solve_in_place(gram, right, mixing)
+        finite = True
+        for a in range(d):
+            value = point[s, a] + residual[s, a]
+            for i in range(h):
+                value -= mixing[i] * (steps[s, i, a] + residuals[s, i, a])
+            proposal[s, a] = value
+            finite = finite and math.isfinite(value)
+        if not finite:
+            for a in range(d):
+                proposal[s, a] = point[s, a] + residual[s, a]
+    return proposal
