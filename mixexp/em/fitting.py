@@ -9,6 +9,7 @@ import numpy as np
 from .checkpoint import Checkpoint, fingerprint
 from .driver import EM
 from .engines import MemoryEngine
+from .engines.memory import single_threaded_blas
 from .model import MoEModel
 from .params import MoEParams, stack, take
 from .regular import is_regular
@@ -65,6 +66,11 @@ def fit_rows(
     on_search : callable or None
         Called with the `StartResult` before the polishing run.
     """
+    with single_threaded_blas():
+        return _fit(model, rows, start, solver, seed, n_jobs, given, callback, on_search)
+
+
+def _fit(model, rows, start, solver, seed, n_jobs, given, callback, on_search) -> Fit:
     checkpoint = _checkpoint(model, rows, solver, start, seed)
     stored = checkpoint.load() if checkpoint is not None and solver.resume else None
     if stored is None:
