@@ -9,7 +9,6 @@ import numpy as np
 from .checkpoint import Checkpoint, fingerprint
 from .driver import EM
 from .engines import MemoryEngine
-from .engines.memory import single_threaded_blas
 from .model import MoEModel
 from .params import MoEParams, stack, take
 from .regular import is_regular
@@ -17,6 +16,7 @@ from .rows import Rows
 from .start import Optimum, StartResult
 from .status import Status
 from .summary import FitSummary, entropies
+from .threads import single_threaded_blas
 
 STEEP = 20.0  # norm of a difference of gate slopes, standardised, that only a separation explains
 FLAT = 1e-2  # total gate information below which the data no longer hold those slopes

@@ -9,6 +9,7 @@ from scipy import special
 
 from .params import MoEParams, PassResult, Statistics, stack, tree_map
 from .rows import Rows, Scaling, blocks, design
+from .threads import single_threaded_blas
 
 
 class MoEModel(NamedTuple):
@@ -169,7 +170,8 @@ class MoEModel(NamedTuple):
     def _given_statistics(self, params, rows, resp) -> Statistics:
         """Statistics under given responsibilities, block by block."""
         total = None
-        for block in blocks(rows.n):
-            part = self.statistics(params, rows.take(block), resp[block]).statistics
-            total = part if total is None else tree_map(np.add, total, part)
+        with single_threaded_blas():
+            for block in blocks(rows.n):
+                part = self.statistics(params, rows.take(block), resp[block]).statistics
+                total = part if total is None else tree_map(np.add, total, part)
         return total

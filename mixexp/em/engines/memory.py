@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from scipy import sparse
-from threadpoolctl import ThreadpoolController
 
 from ...experts import GLMStatistics
 from ...gates import SoftmaxStatistics
@@ -16,6 +15,7 @@ from ...kernels.links import LINKS
 from ..model import MoEModel
 from ..params import PassResult, Statistics, stack, take, tree_map
 from ..rows import Rows, blocks
+from ..threads import single_threaded_blas
 
 SMALL = 8192  # below this many rows a pass is one serial call
 CHUNKS = 64  # at most; fixed, so that sums do not depend on the number of threads
@@ -69,18 +69,6 @@ class MemoryEngine:
                 total = part if total is None else tree_map(np.add, total, part)
             results.append(total)
         return stack(results)
-
-
-@functools.cache
-def _controller():
-    return ThreadpoolController()
-
-
-def single_threaded_blas():
-    """BLAS inside a pass runs on the pass's own threads."""
-    from ...kernels import cpu  # noqa: F401  (its BLAS must be loaded before the controller looks)
-
-    return _controller().limit(limits=1, user_api="blas")
 
 
 def is_fused(model: MoEModel, rows: Rows) -> bool:
