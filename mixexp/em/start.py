@@ -154,7 +154,7 @@ class _Ladder:
         self.engine = MemoryEngine(table.rows, model)
         rng = np.random.default_rng(seed)
         effort = settings.n_starts
-        self.make = Generator(model, table, self.designs, rng, effort)
+        self.make = Generator(model, table, self.designs, self.units, rng, effort)
 
     def climb(self, K: int, given) -> Pool:
         """The pool of the last rung."""
@@ -194,7 +194,6 @@ class _Ladder:
         pool = self._local_search(screen, k, pool, rounds)
         if last:
             top = screen.select(pool, 6)
-            rest = [i for i in range(len(pool.kinds))]
             pool = screen.merge(join([screen.advance(top, 600)]))
         return screen.select(pool, 12)
 
@@ -203,7 +202,7 @@ class _Ladder:
         batches = [make.divisions(k), make.elemental(k)]
         for i in below.order[:2]:
             params = take(below.params, int(i))
-            grown = make.insertions(params, make.count(6), make.count(60))
+            grown = make.insertions(params, make.count(6), make.count(150))
             batches.append((stack(grown), [("insertion",)] * len(grown)))
             batches.append(make.splits(params))
         return batches
@@ -221,21 +220,36 @@ class _Ladder:
 
     def _local_search(self, screen, k, pool: Pool, rounds: int) -> Pool:
         """Take an expert out, put another in; keep what is better, until nothing is."""
+        failures = 0
+        tried: list[float] = []
         for _ in range(rounds):
-            best = int(pool.order[0])
+            best = pool.order[0]
             height = pool.objective[best]
-            params = take(pool.params, best)
-            starts = []
-            for j in range(k):
-                starts += self.make.insertions(
-                    remove(params, j), self.make.count(3), self.make.count(30)
-                )
-            moved = screen.enter(stack(starts), [("local search",)] * len(starts))
-            moved = screen.race(moved, [(10, 16), (30, 6)], 100)
-            pool = screen.merge(join([pool, moved]))
-            if pool.objective[int(pool.order[0])] <= height + 1e-4 / self.units:
+            place = next((i for i in pool.order if not self._tried(pool, i, tried)), best)
+            tried.append(pool.objective[place])
+            starts = self._exchanges(take(pool.params, int(place)), k)
+            if starts:
+                moved = screen.enter(stack(starts), [("local search",)] * len(starts))
+                moved = screen.race(moved, [(10, 16), (30, 6)], 100)
+                pool = screen.merge(join([pool, moved]))
+            best = pool.order[0]
+            better = pool.objective[best] > height + 1e-4 / self.units
+            failures = 0 if better else failures + 1
+            if failures == 3:
                 break
         return pool
+
+    def _tried(self, pool, i, tried):
+        return any(abs(pool.objective[i] - value) <= 1e-3 / self.units for value in tried)
+
+    def _exchanges(self, params, k):
+        """Every expert in turn taken out, and another put in where it gains most."""
+        n, draws = self.make.count(3), self.make.count(40)
+        return [
+            grown
+            for j in range(k)
+            for grown in self.make.insertions(remove(params, j), n, draws)
+        ]
 
 
 def _n_experts(params: MoEParams) -> int:

@@ -54,7 +54,8 @@ class PassArrays(NamedTuple):
 
 def log_softmax(logits):
     """Log probabilities along the last axis."""
-    return logits - special.logsumexp(logits, axis=-1, keepdims=True)
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 def class_pairs(K):

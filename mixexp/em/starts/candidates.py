@@ -6,6 +6,7 @@ import numpy as np
 
 from ..model import MoEModel
 from ..params import MoEParams, concatenate, stack, take, tree_map
+from ..regular import smallest_allowed
 from . import moves, partitions
 from .fixed import Designs, expert_log_density, fit_experts, from_partitions
 from .table import Table
@@ -22,8 +23,9 @@ class Generator:
         Multiplies the numbers of candidates.
     """
 
-    def __init__(self, model: MoEModel, table: Table, d: Designs, rng, effort: float):
+    def __init__(self, model: MoEModel, table: Table, d: Designs, units: float, rng, effort):
         self.model = model
+        self.units = units
         self.table = table
         self.d = d
         self.rng = rng
@@ -80,40 +82,49 @@ class Generator:
         model, d = self.model, self.d
         b = moves.base(model, d, params)
         K = b.resp.shape[1]
-        W = self._insertion_weights(b, draws)
-        J = W.shape[1]
-        experts = fit_experts(model, d, W, 4)
+        least = smallest_allowed(model._replace(K=K + 1), params, self.units)
+        least *= d.weight.sum() / self.units
+        experts = self._concentrated(b, draws, least)
+        log_ratio = expert_log_density(model, d, experts) - b.log_p[:, None]
+        gain = (d.weight[:, None] * np.clip(log_ratio, 0, None)).T @ b.resp
+        J = gain.shape[0]
         experts = tree_map(lambda leaf: np.concatenate([leaf, leaf]), experts)
-        density = np.exp(np.clip(expert_log_density(model, d, experts) - b.log_p[:, None], -60, 60))
-        gain = (d.weight[:, None] * np.minimum(density[:, :J], 1e3)).T @ b.resp
         parent = np.concatenate([np.full(J, -1), gain.argmax(axis=1)])
-        first = moves.partial_em(model, d, b, experts, parent, 0.5 / (K + 1), 1)
-        best = np.argsort(-first.value, kind="stable")[: max(4 * n, 12)]
-        again = moves.partial_em(
-            model, d, b, take(first.experts, best), parent[best], 0.5 / (K + 1), 6
+        share = 0.5 / (K + 1)
+        first = moves.partial_em(model, d, b, experts, parent, share, 1)
+        best = np.array(moves.pick(first, d.weight, 5 * n, 0.5 * least, 0.95), dtype=int)
+        if not len(best):
+            return []
+        again = moves.partial_em(model, d, b, take(first.experts, best), parent[best], share, 6)
+        return moves.grow(model, d, b, again, moves.pick(again, d.weight, n, 0.7 * least))
+
+    def _concentrated(self, b, draws, least):
+        """Candidate experts from `_insertion_weights`, refitted to the rows they suit best."""
+        model, d = self.model, self.d
+        W = self._insertion_weights(b, draws)
+        experts = fit_experts(model, d, W, 3)
+        score = expert_log_density(model, d, experts) - b.log_p[:, None]
+        total = d.weight.sum()
+        target = self.rng.choice([1.2 * least, 0.1 * total, 0.25 * total], size=W.shape[1])
+        narrow = fit_experts(
+            model, d, moves.concentrate(score, d.weight, np.maximum(target, 1.2 * least)), 2, experts
         )
-        chosen = moves.pick(again, d.weight, n)
-        return moves.grow(model, d, b, again, chosen)
+        return tree_map(lambda *leaves: np.concatenate(leaves), experts, narrow)
 
     def _insertion_weights(self, b, draws):
-        """(m, J): random handfuls, and each expert's rows cut by residual, column and score."""
+        """(m, J): random handfuls, and each expert's rows cut by fit, column and score."""
         rng, weight, Z = self.rng, self.table.rows.weight, self.Z
         q = self.d.expert.shape[1]
         background = rng.choice([0.02, 0.2, 2.0], size=draws)
         local = rng.random(draws) < 0.5
-        columns = [moves.elemental_weights(Z, weight, q, draws, rng, background, local)]
-        bad = b.log_p
-        for k in range(b.resp.shape[1]):
-            held = weight * b.resp[:, k]
-            if held.sum() <= 0:
-                continue
-            for score in [bad, *self.scores[:5]]:
-                order = np.argsort(score, kind="stable")
-                part = np.cumsum(held[order]) / held.sum()
-                upper = np.empty(len(score))
-                upper[order] = part
+        held = weight[:, None] * b.resp + 1e-12 * weight[:, None]
+        among = np.column_stack([weight, held])
+        columns = [moves.elemental_weights(Z, weight, q, draws, rng, background, local, among)]
+        for k in range(held.shape[1]):
+            for score in [b.log_p, *self.scores[:5]]:
+                upper = _ranks(score, held[:, k])
                 for inside in (upper > 0.5, upper <= 0.5, upper > 0.8, upper <= 0.2):
-                    columns.append((held * inside)[:, None] + 1e-6 * weight[:, None])
+                    columns.append((held[:, k] * inside + 1e-6 * weight)[:, None])
         return np.hstack(columns)
 
     def splits(self, params: MoEParams):
@@ -122,19 +133,22 @@ class Generator:
         weight = self.table.rows.weight
         resp = []
         for k in range(b.resp.shape[1]):
-            held = weight * b.resp[:, k]
-            if held.sum() <= 0:
-                continue
+            held = weight * (b.resp[:, k] + 1e-12)
             for score in [b.log_p, *self.scores[:3]]:
-                order = np.argsort(score, kind="stable")
-                upper = np.empty(len(score))
-                upper[order] = np.cumsum(held[order]) / held.sum()
-                side = np.where(upper > 0.5, 0.95, 0.05)
+                side = np.where(_ranks(score, held) > 0.5, 0.95, 0.05)
                 r = b.resp[:, k]
                 resp.append(
                     np.column_stack([np.delete(b.resp, k, axis=1), r * side, r * (1 - side)])
                 )
         return from_partitions(self.model, self.d, np.stack(resp)), [("split",)] * len(resp)
+
+
+def _ranks(score, weight):
+    """(m,) share of the weight at or below each row's score."""
+    order = np.argsort(score, kind="stable")
+    out = np.empty(len(score))
+    out[order] = np.cumsum(weight[order]) / weight.sum()
+    return out
 
 
 def gather(batches):

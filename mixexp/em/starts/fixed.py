@@ -1,4 +1,4 @@
-"""Parameters from fixed weights: the guarded M-steps by which partitions and subsets become starts."""
+"""Parameters from fixed weights: guarded M-steps that turn partitions and subsets into starts."""
 
 from __future__ import annotations
 

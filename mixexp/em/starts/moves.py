@@ -59,35 +59,51 @@ def duplicate(model: MoEModel, params: MoEParams, k: int, share: float) -> MoEPa
     return MoEParams(model.gate.split(params.gate, k, share), experts)
 
 
-def elemental_weights(Z, weight, q, n_draws, rng, background, local):
+def elemental_weights(Z, weight, q, n_draws, rng, background, local, among=None):
     """(m, J) weights: a random subset of q + 1 + Poisson(2) rows each, all others a little.
 
     Parameters
     ----------
-    local : (J,) bool
-        Whether the subset is drawn among the neighbours of a random row, in random directions
-        of Z.
     background : (J,) array
         Total weight of all other rows, in rows.
+    local : (J,) bool
+        Whether the subset is drawn among the neighbours of a random row, in a random metric.
+    among : (m, G) array, optional
+        Draw the subset from rows in proportion to one of these columns, in turn, instead of to
+        the weights.
     """
     m = len(weight)
     share = weight / weight.sum()
+    among = share[:, None] if among is None else among
+    among = among / among.sum(axis=0)
+    near = max(m // 12, 2 * q + 4)
     out = np.empty((m, n_draws))
     for j in range(n_draws):
         count = min(q + 1 + rng.poisson(2), m)
-        probability = share
+        cumulative = np.cumsum(among[:, j % among.shape[1]])
         if local[j]:
-            centre = Z[rng.choice(m, p=share)]
-            scale = rng.gamma(0.5, size=Z.shape[1])
-            distance = ((Z - centre) ** 2) @ scale
-            near = np.partition(distance, min(m - 1, max(3 * count, m // 12)))
-            cut = near[min(m - 1, max(3 * count, m // 12))]
-            probability = share * (distance <= cut)
-            probability = probability / probability.sum()
-        chosen = rng.choice(m, size=count, replace=True, p=probability)
+            centre = Z[np.searchsorted(cumulative, rng.random() * cumulative[-1])]
+            distance = ((Z - centre) ** 2) @ rng.gamma(0.5, size=Z.shape[1])
+            inside = distance <= np.partition(distance, min(m - 1, near))[min(m - 1, near)]
+            cumulative = np.cumsum(share * inside)
+        chosen = np.searchsorted(cumulative, rng.random(count) * cumulative[-1])
         column = background[j] * share
-        np.add.at(column, chosen, 1.0)
+        np.add.at(column, np.minimum(chosen, m - 1), 1.0)
         out[:, j] = column
+    return out
+
+
+def concentrate(score, weight, target):
+    """(m, J) weights: in every column the rows of the highest score, up to the target weight.
+
+    The concentration step of robust regression (Rousseeuw and Van Driessen, 2006, Data Mining
+    and Knowledge Discovery 12, 29-45).
+    """
+    order = np.argsort(-score, axis=0, kind="stable")
+    cumulative = np.cumsum(weight[order], axis=0)
+    kept = np.where(cumulative - weight[order] < target, weight[order], 1e-9 * weight[order])
+    out = np.empty_like(kept)
+    np.put_along_axis(out, order, kept, axis=0)
     return out
 
 
@@ -97,7 +113,7 @@ def partial_em(model, d: Designs, b: Base, experts, parent, share, steps, resp=N
     The mixture is p + a (g phi - t): phi the new density, t what it takes the share a from:
     everything (g = 1, t = p), or one parent's part (g = its gate probability).
     """
-    m, J = len(b.log_p), len(parent)
+    J = len(parent)
     whole = parent < 0
     log_gate = model.gate.log_prob(b.params.gate, d.gate)
     host = np.where(whole, 0, parent)
@@ -119,14 +135,14 @@ def partial_em(model, d: Designs, b: Base, experts, parent, share, steps, resp=N
     return Inserted(experts, parent, resp, value + d.weight @ b.log_p)
 
 
-def pick(inserted: Inserted, weight, n: int, overlap: float = 0.8):
-    """Positions of the n best candidates that differ in the rows they take."""
+def pick(inserted: Inserted, weight, n: int, least: float, overlap: float = 0.8):
+    """Positions of the n best candidates of at least some weight that differ in their rows."""
     mass = weight @ inserted.resp
     chosen: list[int] = []
     for j in np.argsort(-inserted.value, kind="stable"):
         if len(chosen) == n:
             break
-        if mass[j] <= 0:
+        if not mass[j] > least:
             continue
         common = [
             weight @ np.minimum(inserted.resp[:, j], inserted.resp[:, i]) / max(mass[j], mass[i])

@@ -41,8 +41,8 @@ class Table(NamedTuple):
 
 
 def mix(bits):
-    """SplitMix64's finaliser (Steele, Lea and Flood, 2014, OOPSLA 49, 453-472), element by element."""
-    z = np.asarray(bits, dtype=np.uint64)
+    """SplitMix64's finaliser of an array (Steele, Lea and Flood, 2014, OOPSLA 49, 453-472)."""
+    z = np.atleast_1d(np.asarray(bits, dtype=np.uint64))
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
