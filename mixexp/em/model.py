@@ -76,8 +76,7 @@ class MoEModel(NamedTuple):
 
     def responsibilities(self, params, rows: Rows):
         """(n, K) posterior probabilities of the experts."""
-        joint = self.log_joint(params, rows)
-        return np.exp(joint - special.logsumexp(joint, axis=1, keepdims=True))
+        return special.softmax(self.log_joint(params, rows), axis=1)
 
     def statistics(self, params, rows: Rows, resp=None) -> PassResult:
         """Log-likelihood and additive statistics of a block.
@@ -93,7 +92,7 @@ class MoEModel(NamedTuple):
         )
         log_p = special.logsumexp(joint, axis=1)
         if resp is None:
-            resp = np.exp(joint - log_p[:, None])
+            resp = special.softmax(joint, axis=1)
         resp = resp * weight[:, None]
         loglik = weight @ log_p - weight.sum() * np.log(self.scaling.y_scale).sum()
         return PassResult(

@@ -8,9 +8,9 @@ import numpy as np
 
 from .._component import GATES, register
 from ..kernels.designs import linear, weighted_grams, weighted_sums
-from ..scaling import rescale_linear
 from ..kernels.reference import class_pairs, log_softmax
 from ..penalties import curvature, strengths
+from ..scaling import rescale_linear
 from ..solvers import centred, softmax_newton_step
 from .base import Gate
 

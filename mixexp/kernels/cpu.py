@@ -1,228 +1,120 @@
 """The fused numba kernel: softmax gate over Gaussian and other GLM experts, block by block.
 
 One call handles a chunk of rows for S parameter sets, without the interpreter lock, so that
-chunks may run in Python threads. Blocks hold columns as rows (q, BLOCK): every inner loop runs
-over contiguous rows of the data, and LLVM vectorises it. All weighted Gram matrices of a block
-are one product V P', where P holds the distinct products x_a x_b: symmetry halves the work.
+chunks may run in Python threads. Blocks hold columns as rows (q, width): every inner loop runs
+over contiguous rows of the data. Each step is a function of few arrays, since LLVM vectorises a
+loop only where it can check that its arrays do not overlap. All weighted Gram matrices of a
+block are one product V P', where P holds the distinct products x_a x_b: symmetry halves the work.
 
 Legend: S parameter sets, K experts, P pairs of classes, q columns, T = q (q + 1) / 2 products.
 """
 
 from __future__ import annotations
 
-import math
+import functools
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import from_dtype, types
 
-BLOCK = 256
-IMPOSSIBLE = -1e30
-HALF_LOG_2PI = 0.9189385332046727
+from ._compile import entry_of_one_signature, helper
+from .elementary import fast_exp, fast_log
+from .families import IMPOSSIBLE, family_rows
 
-_ROUND = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer held in the low bits
-_LOG2_E = 1.4426950408889634
-_LN2_HIGH = 6.93147180369123816490e-01
-_LN2_LOW = 1.90821492927058770002e-10
+BLOCK = 256  # rows of a block, at most
+LANES = 8
+SMALL_PRODUCT = 128  # entries of a matrix product below which a call of BLAS costs more than it
 
 
-@intrinsic
-def _float_bits(typingctx, value):
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], ir.IntType(64))
-
-    return types.int64(types.float64), codegen
-
-
-@intrinsic
-def _bits_float(typingctx, value):
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], ir.DoubleType())
-
-    return types.float64(types.int64), codegen
+@helper
+def block_width(rows):
+    """Rows of a block: equal blocks, no larger than BLOCK, in whole vector registers."""
+    blocks = max(1, -(-rows // BLOCK))
+    width = -(-rows // blocks)
+    return max(LANES, -(-width // LANES) * LANES)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def fast_exp(x):
-    """exp(x) within 2 ulp, free of branches so that it vectorises; x below -708 gives 0."""
-    bounded = max(min(x, 709.0), -708.0)
-    shifted = bounded * _LOG2_E + _ROUND
-    n = shifted - _ROUND
-    t = (bounded - n * _LN2_HIGH) - n * _LN2_LOW
-    p = 1.6059043836821613e-10  # 1 / 13!
-    p = p * t + 2.08767569878681e-09
-    p = p * t + 2.505210838544172e-08
-    p = p * t + 2.755731922398589e-07
-    p = p * t + 2.7557319223985893e-06
-    p = p * t + 2.48015873015873e-05
-    p = p * t + 1.984126984126984e-04
-    p = p * t + 1.388888888888889e-03
-    p = p * t + 8.333333333333333e-03
-    p = p * t + 4.1666666666666664e-02
-    p = p * t + 1.6666666666666666e-01
-    p = p * t + 0.5
-    p = p * t + 1.0
-    p = p * t + 1.0
-    power = _bits_float((_float_bits(shifted) << 52) + 0x3FF0000000000000)
-    return p * power if x > -708.0 else 0.0
-
-
-@njit(cache=True, nogil=True)
-def _log_ndtr(x):
-    """Log of the standard normal distribution function, accurate in the lower tail."""
-    if x > -5.0:
-        return (
-            math.log(0.5 * math.erfc(-x / math.sqrt(2.0)))
-            if x < 5.0
-            else math.log1p(-0.5 * math.erfc(x / math.sqrt(2.0)))
-        )
-    # Mills ratio by its continued fraction (Abramowitz and Stegun 26.2.14)
-    tail = -x
-    for step in range(60, 0, -1):
-        tail = -x + step / tail
-    return -0.5 * x * x - HALF_LOG_2PI - math.log(tail)
-
-
-@njit(cache=True, nogil=True)
-def _mean_and_slope(link, eta):
-    """Mean and its derivative; NaN outside the link's range."""
-    if link == 0:
-        return eta, 1.0
-    if link == 1:
-        mean = math.exp(min(eta, 700.0))
-        return mean, mean
-    if link == 2:
-        mean = 1.0 / (1.0 + math.exp(-eta)) if eta > -700.0 else math.exp(eta)
-        return mean, mean * (1.0 / (1.0 + math.exp(min(eta, 700.0))))
-    if link == 3:
-        return 0.5 * math.erfc(-eta / math.sqrt(2.0)), math.exp(-0.5 * eta * eta - HALF_LOG_2PI)
-    if link == 4:
-        rate = math.exp(min(eta, 700.0))
-        return -math.expm1(-rate), math.exp(eta - rate)
-    if eta <= 0.0:
-        return np.nan, np.nan
-    return 1.0 / eta, -1.0 / (eta * eta)
-
-
-@njit(cache=True, nogil=True)
-def _binomial_logs(link, eta):
-    """log p, log(1 - p) and log |dp / deta|."""
-    if link == 2:
-        soft = math.log1p(math.exp(-abs(eta)))
-        log_p = min(eta, 0.0) - soft
-        log_q = -max(eta, 0.0) - soft
-        return log_p, log_q, log_p + log_q
-    if link == 3:
-        return _log_ndtr(eta), _log_ndtr(-eta), -0.5 * eta * eta - HALF_LOG_2PI
-    if link == 4:
-        rate = math.exp(min(eta, 700.0))
-        log_p = math.log(-math.expm1(-rate)) if rate > 1e-8 else eta - 0.5 * rate
-        return log_p, -rate, eta - rate
-    mean, slope = _mean_and_slope(link, eta)
-    if not (0.0 < mean < 1.0):
-        return np.nan, np.nan, np.nan
-    return math.log(mean), math.log1p(-mean), math.log(abs(slope))
-
-
-@njit(cache=True, nogil=True)
-def _glm_unit(family, link, eta, y, log_y, trials, dispersion, constant):
-    """Log density less the row's part, score, information and extra of one row and expert.
-
-    `constant` is the part of the log density that depends on the dispersion alone.
-    """
-    if family == 0:
-        mean, slope = _mean_and_slope(link, eta)
-        residual = y - mean
-        scaled = residual / dispersion
-        value = constant - 0.5 * scaled * scaled
-        score, information, extra = residual * slope, slope * slope, residual * residual
-    elif family == 1:
-        mean, slope = _mean_and_slope(link, eta)
-        if link == 1:
-            value, score, information = y * eta - mean, y - mean, mean
-        elif mean > 0.0:
-            ratio = slope / mean
-            value, score, information = (
-                y * math.log(mean) - mean,
-                (y - mean) * ratio,
-                slope * ratio,
-            )
-        else:
-            value, score, information = np.nan, 0.0, 0.0
-        extra = 0.0
-    elif family == 2:
-        log_p, log_q, log_slope = _binomial_logs(link, eta)
-        failures = trials - y
-        value = y * log_p + failures * log_q
-        score = y * math.exp(log_slope - log_p) - failures * math.exp(log_slope - log_q)
-        information = trials * math.exp(2.0 * log_slope - log_p - log_q)
-        extra = 0.0
-    else:
-        mean, slope = _mean_and_slope(link, eta)
-        if link == 1:
-            log_ratio, relative = log_y - eta, 1.0
-        elif mean > 0.0:
-            log_ratio, relative = log_y - math.log(mean), slope / mean
-        else:
-            log_ratio, relative = np.nan, 0.0
-        ratio = math.exp(min(log_ratio, 700.0))
-        value = constant + dispersion * (log_ratio - ratio) - log_y
-        score, information = (ratio - 1.0) * relative, relative * relative
-        extra = log_ratio - ratio + 1.0
-    if not math.isfinite(value):
-        return IMPOSSIBLE, 0.0, 0.0, 0.0
-    return value, score, information, extra
-
-
-@njit(cache=True, nogil=True)
+@helper
 def _standardise(X, columns, centre, inverse_scale, start, rows, out):
-    """Rows start .. start + rows of the chosen columns, standardised, as (q, BLOCK)."""
+    """Rows start .. start + rows of the chosen columns, standardised, as (q, width).
+
+    Eight rows at a time: they are read along, and every column written, in whole cache lines.
+    """
+    width = out.shape[1]
+    for i in range(width):
+        out[0, i] = 1.0 if i < rows else 0.0
+    for first in range(0, width, LANES):
+        inside = min(LANES, rows - first)
+        for a in range(len(columns)):
+            column, shift, factor = columns[a], centre[a], inverse_scale[a]
+            for i in range(LANES):
+                if i < inside:
+                    out[a + 1, first + i] = (X[start + first + i, column] - shift) * factor
+                else:
+                    out[a + 1, first + i] = 0.0
+
+
+@helper
+def _copy_padded(source, start, rows, padding, out):
+    """Rows start .. start + rows, then the padding."""
     for i in range(rows):
-        out[0, i] = 1.0
-    for i in range(rows, out.shape[1]):
-        out[0, i] = 0.0
-    for a in range(len(columns)):
-        column, shift, factor = columns[a], centre[a], inverse_scale[a]
-        for i in range(rows):
-            out[a + 1, i] = (X[start + i, column] - shift) * factor
-        for i in range(rows, out.shape[1]):
-            out[a + 1, i] = 0.0
+        out[i] = source[start + i]
+    for i in range(rows, len(out)):
+        out[i] = padding
 
 
-@njit(cache=True, nogil=True)
+@helper
+def _fill(value, out):
+    for i in range(len(out)):
+        out[i] = value
+
+
+@helper
+def _add(a, out):
+    for i in range(len(out)):
+        out[i] += a[i]
+
+
+@helper
+def _shift_and_scale(centre, factor, out):
+    for i in range(len(out)):
+        out[i] = (out[i] - centre) * factor
+
+
+@helper
+def _multiply(a, b, out):
+    for i in range(len(out)):
+        out[i] = a[i] * b[i]
+
+
+@helper
 def _products(x, out):
     """All distinct products x_a x_b, a <= b, in the order of the upper triangle."""
     t = 0
     for a in range(x.shape[0]):
         for b in range(a, x.shape[0]):
-            for i in range(x.shape[1]):
-                out[t, i] = x[a, i] * x[b, i]
+            _multiply(x[a], x[b], out[t])
             t += 1
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def _gaussian_identity(mean, y, sigma, constant, value, residual, extra):
-    for i in range(len(y)):
-        e = y[i] - mean[i]
-        residual[i] = e
-        extra[i] = e * e
-        value[i] = constant - 0.5 * (e / sigma) * (e / sigma)
+@helper
+def _add_scaled(row, factor, out):
+    for i in range(len(out)):
+        out[i] += factor * row[i]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def _exponentials(value, top, out):
-    for i in range(len(top)):
-        out[i] = fast_exp(value[i] - top[i])
+@helper
+def _predictors(coef, x, out):
+    """out (K, width) = coef (K, q) x (q, width)."""
+    if coef.size > SMALL_PRODUCT // 2:
+        np.dot(coef, x, out)
+        return
+    for k in range(coef.shape[0]):
+        _fill(coef[k, 0], out[k])
+        for a in range(1, coef.shape[1]):
+            _add_scaled(x[a], coef[k, a], out[k])
 
 
-@njit(cache=True, nogil=True)
-def _running_max(value, top):
-    for i in range(len(top)):
-        top[i] = max(top[i], value[i])
-
-
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@helper(reorder=True)
 def _dot(a, b):
     total = 0.0
     for i in range(len(a)):
@@ -230,22 +122,89 @@ def _dot(a, b):
     return total
 
 
-@njit(cache=True, nogil=True)
+@helper(reorder=True)
+def _sum(a):
+    total = 0.0
+    for i in range(len(a)):
+        total += a[i]
+    return total
+
+
+@helper
+def _add_sums(V, x, product, out):
+    """out (J, q) += V (J, width) x' (width, q); `product` (J, q) is room for BLAS."""
+    if out.size > SMALL_PRODUCT:
+        np.dot(V, x.T, product)
+        for j in range(out.shape[0]):
+            _add(product[j], out[j])
+        return
+    for j in range(V.shape[0]):
+        for a in range(x.shape[0]):
+            out[j, a] += _dot(V[j], x[a])
+
+
+@helper
+def _running_max(value, top):
+    for i in range(len(top)):
+        top[i] = max(top[i], value[i])
+
+
+@helper
+def _exponentials(value, top, out):
+    for i in range(len(top)):
+        out[i] = fast_exp(value[i] - top[i])
+
+
+@helper
 def _softmax_rows(logits, top, probability, total):
     """exp(logits - max) over the first axis, the max and the sum of every row."""
-    K = logits.shape[0]
-    top[:] = logits[0]
-    for k in range(1, K):
+    _fill(-np.inf, top)
+    _fill(0.0, total)
+    for k in range(logits.shape[0]):
         _running_max(logits[k], top)
-    total[:] = 0.0
-    for k in range(K):
+    for k in range(logits.shape[0]):
         _exponentials(logits[k], top, probability[k])
-        for i in range(len(total)):
-            total[i] += probability[k, i]
+        _add(probability[k], total)
 
 
-@njit(cache=True, nogil=True)
-def softmax_glm_chunk(
+@helper
+def _add_gate(logit, gate_top, joint):
+    """Log density plus log gate, up to the gate's normaliser."""
+    for i in range(len(joint)):
+        joint[i] = max(joint[i], IMPOSSIBLE) + (logit[i] - gate_top[i])
+
+
+@helper
+def _log_ratio(total, gate_total, out):
+    for i in range(len(out)):
+        out[i] = fast_log(total[i] / gate_total[i])
+
+
+@helper
+def _divide(a, out):
+    for i in range(len(out)):
+        out[i] = a[i] / out[i]
+
+
+@helper
+def _reciprocal(out):
+    for i in range(len(out)):
+        out[i] = 1.0 / out[i]
+
+
+@helper
+def _gate_residual(resp, w, gate, out):
+    for i in range(len(out)):
+        out[i] = resp[i] - w[i] * gate[i]
+
+
+@helper
+def _logs(y, out):
+    for i in range(len(out)):
+        out[i] = fast_log(y[i])
+
+
+def _softmax_glm_chunk(
     X,
     gate_columns,
     gate_centre,
@@ -284,139 +243,115 @@ def softmax_glm_chunk(
     """
     S, K, qg = W.shape
     qe = B.shape[2]
-    n_pairs = K * (K - 1) // 2
-    Tg, Te = qg * (qg + 1) // 2, qe * (qe + 1) // 2
-    x_expert = np.empty((qe, BLOCK))
-    products_expert = np.empty((Te, BLOCK))
-    x_gate = x_expert if same_columns else np.empty((qg, BLOCK))
-    products_gate = products_expert if same_columns else np.empty((Tg, BLOCK))
-    y, log_y, w, m, shift = (
-        np.zeros(BLOCK),
-        np.zeros(BLOCK),
-        np.zeros(BLOCK),
-        np.zeros(BLOCK),
-        np.zeros(BLOCK),
-    )
-    logits, eta, gate, joint, resp = (
-        np.empty((K, BLOCK)),
-        np.empty((K, BLOCK)),
-        np.empty((K, BLOCK)),
-        np.empty((K, BLOCK)),
-        np.empty((K, BLOCK)),
-    )
-    unit_score, unit_information, unit_extra = (
-        np.empty((K, BLOCK)),
-        np.ones((K, BLOCK)),
-        np.empty((K, BLOCK)),
-    )
-    top, total, gate_top, gate_total = (
-        np.empty(BLOCK),
-        np.empty(BLOCK),
-        np.empty(BLOCK),
-        np.empty(BLOCK),
-    )
-    V = np.empty((K + n_pairs, BLOCK))
-    V_product = np.empty((K + n_pairs, Te))
-    expert_product = np.empty((K, Te))
-    gate_product = np.empty((n_pairs, Tg))
-    score_product = np.empty((K, qe))
-    gate_score_product = np.empty((K, qg))
-    plain_gaussian = family == 0 and link == 0
+    P, Tg, Te = gate_pairs.shape[1], gate_pairs.shape[2], gram.shape[2]
+    width = block_width(stop - start)
+    x_expert, products_expert = np.empty((qe, width)), np.empty((Te, width))
+    x_gate = x_expert if same_columns else np.empty((qg, width))
+    products_gate = products_expert if same_columns else np.empty((Tg, width))
+    y, log_y, w = np.empty(width), np.zeros(width), np.empty(width)
+    m, shift = np.empty(width), np.empty(width)
+    logits, eta, gate = np.empty((K, width)), np.empty((K, width)), np.empty((K, width))
+    joint, resp = np.empty((K, width)), np.empty((K, width))
+    unit_score, unit_extra = np.empty((K, width)), np.zeros((K, width))
+    unit_information = np.ones((K, width))
+    top, total = np.empty(width), np.empty(width)
+    gate_top, gate_total = np.empty(width), np.empty(width)
+    V_gram, V_pairs = np.empty((K, width)), np.empty((P, width))
+    room_gram, room_pairs = np.empty((K, Te)), np.empty((P, Tg))
+    room_score, room_gate_score = np.empty((K, qe)), np.empty((K, qg))
+    _fill(1.0, w)
+    _fill(1.0, m)
+    constant_information = (family == 0 and link == 0) or (family == 3 and link == 1)
 
-    for first in range(start, stop, BLOCK):
-        rows = min(BLOCK, stop - first)
+    for first in range(start, stop, width):
+        rows = min(width, stop - first)
         _standardise(X, expert_columns, expert_centre, expert_inverse_scale, first, rows, x_expert)
         _products(x_expert, products_expert)
         if not same_columns:
             _standardise(X, gate_columns, gate_centre, gate_inverse_scale, first, rows, x_gate)
             _products(x_gate, products_gate)
-        for i in range(rows):
-            y[i] = (y_column[first + i] - y_centre) * y_inverse_scale
-            w[i] = weight[first + i] if len(weight) else 1.0
-            m[i] = trials[first + i] if len(trials) else 1.0
-            shift[i] = offset[first + i] if len(offset) else 0.0
-            if family == 3:
-                log_y[i] = math.log(y[i])
-        for i in range(rows, BLOCK):
-            y[i], w[i], m[i], shift[i], log_y[i] = 1.0, 0.0, 1.0, 0.0, 0.0
+        # the padding is a possible row of no weight
+        _copy_padded(y_column, first, rows, y_centre + 1.0 / y_inverse_scale, y)
+        _shift_and_scale(y_centre, y_inverse_scale, y)
+        if len(weight):
+            _copy_padded(weight, first, rows, 0.0, w)
+        else:
+            _fill(0.0, w[rows:])
+        if len(trials):
+            _copy_padded(trials, first, rows, 1.0, m)
+        if len(offset):
+            _copy_padded(offset, first, rows, 0.0, shift)
+        if family == 3:
+            _logs(y, log_y)
         for s in range(S):
-            np.dot(W[s], x_gate, logits)
-            np.dot(B[s], x_expert, eta)
-            if len(offset):
-                for k in range(K):
-                    for i in range(BLOCK):
-                        eta[k, i] += shift[i]
+            _predictors(W[s], x_gate, logits)
+            _predictors(B[s], x_expert, eta)
             _softmax_rows(logits, gate_top, gate, gate_total)
             for k in range(K):
-                if plain_gaussian:
-                    _gaussian_identity(
-                        eta[k],
-                        y,
-                        dispersion[s, k],
-                        constant[s, k],
-                        joint[k],
-                        unit_score[k],
-                        unit_extra[k],
-                    )
-                else:
-                    for i in range(rows):
-                        (
-                            joint[k, i],
-                            unit_score[k, i],
-                            unit_information[k, i],
-                            unit_extra[k, i],
-                        ) = _glm_unit(
-                            family,
-                            link,
-                            eta[k, i],
-                            y[i],
-                            log_y[i],
-                            m[i],
-                            dispersion[s, k],
-                            constant[s, k],
-                        )
-                    for i in range(rows, BLOCK):
-                        joint[k, i] = 0.0
-                        unit_score[k, i], unit_information[k, i], unit_extra[k, i] = 0.0, 0.0, 0.0
-                for i in range(BLOCK):
-                    joint[k, i] = max(joint[k, i], IMPOSSIBLE) + logits[k, i] - gate_top[i]
+                if len(offset):
+                    _add(shift, eta[k])
+                family_rows(
+                    family,
+                    link,
+                    eta[k],
+                    y,
+                    log_y,
+                    m,
+                    dispersion[s, k],
+                    constant[s, k],
+                    joint[k],
+                    unit_score[k],
+                    unit_information[k],
+                    unit_extra[k],
+                )
+                _add_gate(logits[k], gate_top, joint[k])
             _softmax_rows(joint, top, resp, total)
-            value = 0.0
-            for i in range(rows):
-                value += w[i] * (top[i] + math.log(total[i] / gate_total[i]))
-            loglik[s] += value
-            for i in range(BLOCK):
-                gate_total[i] = 1.0 / gate_total[i]
-                total[i] = w[i] / total[i]
+            loglik[s] += _dot(w, top)
+            _log_ratio(total, gate_total, top)
+            loglik[s] += _dot(w, top)
+            _divide(w, total)
+            _reciprocal(gate_total)
             for k in range(K):
-                for i in range(BLOCK):
-                    gate[k, i] *= gate_total[i]
-                    resp[k, i] *= total[i]
-                    logits[k, i] = resp[k, i] - w[i] * gate[k, i]
-                    V[k, i] = resp[k, i] * unit_information[k, i]
-                    eta[k, i] = resp[k, i] * unit_score[k, i]
-                total_mass = 0.0
-                for i in range(BLOCK):
-                    total_mass += resp[k, i]
-                mass[s, k] += total_mass
+                _multiply(gate[k], gate_total, gate[k])
+                _multiply(resp[k], total, resp[k])
+                _gate_residual(resp[k], w, gate[k], logits[k])
+                if not constant_information:
+                    _multiply(resp[k], unit_information[k], V_gram[k])
+                _multiply(resp[k], unit_score[k], eta[k])
+                mass[s, k] += _sum(resp[k])
                 extra[s, k] += _dot(resp[k], unit_extra[k])
-            j = K
+            j = 0
             for k in range(K):
+                _multiply(w, gate[k], top)
                 for l in range(k + 1, K):
-                    for i in range(BLOCK):
-                        V[j, i] = w[i] * gate[k, i] * gate[l, i]
+                    _multiply(top, gate[l], V_pairs[j])
                     j += 1
-            np.dot(eta, x_expert.T, score_product)
-            score[s] += score_product
-            np.dot(logits, x_gate.T, gate_score_product)
-            gate_score[s] += gate_score_product
-            if same_columns:
-                np.dot(V, products_expert.T, V_product)
-                gram[s] += V_product[:K]
-                gate_pairs[s] += V_product[K:]
-            else:
-                np.dot(V[:K], products_expert.T, expert_product)
-                gram[s] += expert_product
-                if n_pairs:
-                    np.dot(V[K:], products_gate.T, gate_product)
-                    gate_pairs[s] += gate_product
+            _add_sums(eta, x_expert, room_score, score[s])
+            _add_sums(logits, x_gate, room_gate_score, gate_score[s])
+            _add_sums(resp if constant_information else V_gram, products_expert, room_gram, gram[s])
+            _add_sums(V_pairs, products_gate, room_pairs, gate_pairs[s])
+
+
+@functools.cache
+def softmax_glm_kernel(dtype):
+    """`_softmax_glm_chunk` for X of one dtype, compiled or loaded at the first request.
+
+    Its arrays of rows may have any layout and may be read-only: one version serves all.
+    """
+    rows = types.Array(types.float64, 1, "A", readonly=True)
+    vector = types.Array(types.float64, 1, "C", readonly=True)
+    columns = types.Array(types.intp, 1, "C", readonly=True)
+    out = [types.Array(types.float64, ndim, "C") for ndim in range(4)]
+    signature = (
+        types.Array(from_dtype(np.dtype(dtype)), 2, "A", readonly=True),
+        *(columns, vector, vector),
+        *(columns, vector, vector),
+        types.boolean,
+        *(rows, types.float64, types.float64),
+        *(rows, rows, rows),
+        *(types.intp, types.intp),
+        *(out[3], out[3], out[2], out[2]),
+        *(types.intp, types.intp),
+        *(out[1], out[3], out[3], out[3], out[3], out[2], out[2]),
+    )
+    return entry_of_one_signature(_softmax_glm_chunk, signature)

@@ -63,6 +63,11 @@ def class_pairs(K):
     return np.triu_indices(K, 1)
 
 
+# absurd predictors overflow on the way to `_possible`, which deals with them
+_QUIET = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+
+
+@_QUIET
 def gaussian_unit(eta, link, y, trials, sigma):
     """Gaussian with standard deviation sigma; extra is the squared residual."""
     residual = y - LINKS[link].mean(eta)
@@ -71,6 +76,7 @@ def gaussian_unit(eta, link, y, trials, sigma):
     return _possible(Unit(log_density, residual * slope, slope * slope, residual * residual))
 
 
+@_QUIET
 def poisson_unit(eta, link, y, trials, dispersion):
     """Poisson counts; the row's part is -log y!."""
     mean = LINKS[link].mean(eta)
@@ -82,6 +88,7 @@ def poisson_unit(eta, link, y, trials, dispersion):
     )
 
 
+@_QUIET
 def binomial_unit(eta, link, y, trials, dispersion):
     """y successes of `trials`; the row's part is log choose(trials, y)."""
     log_p, log_q, log_slope = _binomial_logs(eta, link)
@@ -110,6 +117,7 @@ def _binomial_logs(eta, link):
     return np.log(mean), np.log1p(-mean), np.log(np.abs(LINKS[link].derivative(eta)))
 
 
+@_QUIET
 def gamma_unit(eta, link, y, trials, shape):
     """Gamma with mean mu and shape a (variance mu^2 / a); extra = log(y / mu) - y / mu + 1 <= 0."""
     mean = LINKS[link].mean(eta)
@@ -164,9 +172,10 @@ def softmax_glm_pass(X_gate, X_expert, y, weight, offset, trials, family, link, 
     log_gate = log_softmax(X_gate @ W.T)
     eta = X_expert @ B.T + offset[:, None]
     unit = UNITS[family](eta, link, y[:, None], trials[:, None], dispersion[None, :])
-    joint = log_gate + unit.log_density
+    joint = log_gate + np.maximum(unit.log_density, IMPOSSIBLE)
     log_p = special.logsumexp(joint, axis=1)
-    resp = weight[:, None] * np.exp(joint - log_p[:, None])
+    # not exp(joint - log_p): where every expert is impossible that would not sum to one
+    resp = weight[:, None] * special.softmax(joint, axis=1)
     gate = np.exp(log_gate)
     k, l = class_pairs(len(W))
     return PassArrays(

@@ -15,7 +15,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from ._compile import entry, helper
 
 LARGEST = 32  # systems beyond this size are faster in LAPACK
 JITTER = 1e-10
@@ -23,7 +24,7 @@ FLOOR = 1e-200
 HALF_LOG_2PI = 0.9189385332046727
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _solve_in_place(A, b, x):
     """Solve A x = b by Cholesky's factor in A's lower triangle; A is positive definite.
 
@@ -52,7 +53,7 @@ def _solve_in_place(A, b, x):
         x[i] = value * A[i, i]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _newton_in_place(A, b, x):
     """x with (A + D) x = b, D = diag(JITTER (A_ii + max A_jj / 100) + FLOOR); A is lost."""
     largest = A[0, 0]
@@ -63,19 +64,26 @@ def _newton_in_place(A, b, x):
     _solve_in_place(A, b, x)
 
 
-@njit(cache=True, nogil=True)
+@helper
+def _copy(source, out):
+    for a in range(out.shape[0]):
+        for b in range(out.shape[1]):
+            out[a, b] = source[a, b]
+
+
+@entry
 def solve_newton(A, b):
     """Steps x (N, q) of `_newton_in_place` for A (N, q, q) and b (N, q)."""
     N, q = b.shape
     x = np.empty((N, q))
     work = np.empty((q, q))
     for s in range(N):
-        work[:] = A[s]
+        _copy(A[s], work)
         _newton_in_place(work, b[s], x[s])
     return x
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _unpack_into(packed, full):
     t = 0
     for a in range(full.shape[0]):
@@ -85,7 +93,7 @@ def _unpack_into(packed, full):
             t += 1
 
 
-@njit(cache=True, nogil=True)
+@entry
 def unpack(packed, q):
     """Upper triangles (S, K, T) to full symmetric matrices (S, K, q, q)."""
     S, K = packed.shape[:2]
@@ -96,7 +104,7 @@ def unpack(packed, q):
     return full
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _add_pair(system, block, k, l, K):
     """Add one pair of classes' block (q, q) to the information; class K - 1 is the reference."""
     q = block.shape[0]
@@ -110,7 +118,7 @@ def _add_pair(system, block, k, l, K):
                 system[l * q + a, k * q + b] -= value
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _add_centred_ridge(system, curvature, K):
     """Add the curvature (q,) of a ridge on the class-centred coefficients."""
     q = len(curvature)
@@ -121,7 +129,7 @@ def _add_centred_ridge(system, curvature, K):
                 system[k * q + a, l * q + a] += share * curvature[a]
 
 
-@njit(cache=True, nogil=True)
+@entry
 def softmax_system(pairs, curvature, K):
     """Information (N, (K - 1) q, (K - 1) q) of a softmax model, last class as the reference.
 
@@ -140,7 +148,7 @@ def softmax_system(pairs, curvature, K):
     return system
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _quadratic_change(A, b, x):
     total = 0.0
     for i in range(len(b)):
@@ -151,7 +159,7 @@ def _quadratic_change(A, b, x):
     return total
 
 
-@njit(cache=True, nogil=True)
+@entry
 def quadratic_change(A, b, x):
     """x' (2 b - A x) of N systems: (N,)."""
     out = np.empty(len(b))
@@ -160,7 +168,7 @@ def quadratic_change(A, b, x):
     return out
 
 
-@njit(cache=True, nogil=True)
+@entry
 def softmax_glm_split(points, K, qg, qe, scaled, lowest, ratio):
     """Parameters of points (S, d) = (gate's K qg, experts' K qe, log scales' K where scaled).
 
@@ -196,7 +204,7 @@ def softmax_glm_split(points, K, qg, qe, scaled, lowest, ratio):
     return W, B, sigma, constant, inside
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _gate_image(W, score, packed, weight, ridge, image, gradient):
     """Newton step of the gate into image (K qg,) and the gradient; returns the penalty."""
     K, q = W.shape
@@ -230,7 +238,7 @@ def _gate_image(W, score, packed, weight, ridge, image, gradient):
     return penalty
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _expert_image(B, variance, score, packed, weight, ridge, image, gradient):
     """Newton step of one expert into image (qe,) and the gradient.
 
@@ -241,7 +249,7 @@ def _expert_image(B, variance, score, packed, weight, ridge, image, gradient):
     gram, system = np.empty((q, q)), np.empty((q, q))
     right, step = np.empty(q), np.empty(q)
     _unpack_into(packed, gram)
-    system[:] = gram
+    _copy(gram, system)
     for a in range(q):
         strength = ridge if a > 0 else 0.0
         right[a] = score[a] - weight * strength * variance * B[a]
@@ -254,7 +262,7 @@ def _expert_image(B, variance, score, packed, weight, ridge, image, gradient):
     return penalty, _quadratic_change(gram, score, step)
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _scale_gradient(sigma, mass, extra, weight, lowest, ratio, gradient):
     """Gradient with respect to log sigma (K,), zero where a bound may balance it."""
     largest = sigma.max()
@@ -266,7 +274,7 @@ def _scale_gradient(sigma, mass, extra, weight, lowest, ratio, gradient):
         gradient[k] = 0.0 if at_bound else value / weight
 
 
-@njit(cache=True, nogil=True)
+@entry
 def softmax_glm_image(
     W,
     B,
@@ -328,7 +336,7 @@ def softmax_glm_image(
     return image, gradient, penalty, new_sigma
 
 
-@njit(cache=True, nogil=True)
+@entry
 def gain_and_certificate(gradient, residual):
     """Half the absolute scalar product and the largest absolute gradient, for S rows."""
     S, d = gradient.shape
@@ -344,7 +352,7 @@ def gain_and_certificate(gradient, residual):
     return gain, certificate
 
 
-@njit(cache=True, nogil=True)
+@entry
 def anderson(point, residual, steps, residuals, regularisation):
     """Anderson's mixture of the last images, (S, d); the plain image where that is not finite.
 

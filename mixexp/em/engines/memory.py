@@ -96,6 +96,9 @@ class _Kernel:
     """The fused kernel with everything bound that stays the same from pass to pass."""
 
     def __init__(self, model, rows, n_jobs):
+        from ...kernels import cpu  # the first fit loads or compiles it, not the import
+
+        self.kernel = cpu.softmax_glm_kernel(rows.X.dtype)
         self.model = model
         self.n, self.n_jobs = rows.n, n_jobs
         self.row_part = _row_part(rows, model)
@@ -124,7 +127,7 @@ class _Kernel:
         )
 
     def packed(self, W, B, dispersion, constant):
-        """Statistics of all rows as `cpu.softmax_glm_chunk` returns them, chunks in order."""
+        """Statistics of all rows as the kernel returns them, chunks in order."""
         parameters = tuple(map(np.ascontiguousarray, (W, B, dispersion, constant)))
         starts = range(0, self.n, self.step)
         if len(starts) == 1:
@@ -141,8 +144,6 @@ class _Kernel:
         return parts[0]
 
     def _chunk(self, parameters, start):
-        from ...kernels import cpu
-
         W, B = parameters[:2]
         S, K, qg = W.shape
         qe = B.shape[2]
@@ -156,7 +157,7 @@ class _Kernel:
             np.zeros((S, K)),
         )
         stop = min(start + self.step, self.n)
-        cpu.softmax_glm_chunk(*self.arguments, *parameters, start, stop, *out)
+        self.kernel(*self.arguments, *parameters, start, stop, *out)
         return out
 
     def result(self, params):
