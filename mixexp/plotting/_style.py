@@ -73,4 +73,3 @@ def categories(ax: Any, names: Any) -> None:
         texts, rotation=35 if crowded else 0, ha="right" if crowded else "center",
         parse_math=False,
     )  # fmt: skip
-

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mixexp.plotting._style import GRID, MUTED, axes, colour, label, legend, plain
+from mixexp.plotting._style import GRID, INK, MUTED, axes, colour, label, legend, plain
 
 
 def plot_residuals(residuals: Any, kind: str = "qq", ax: Any = None) -> Any:
@@ -81,12 +81,14 @@ def plot_calibration(calibration: Any, ax: Any = None) -> Any:
 
 
 def _histogram(pit: Any, ax: Any) -> Any:
-    ax.axhspan(pit.lower, pit.upper, color=GRID, lw=0, label="95 % band of each bar")
     ax.bar(
         pit.edges[:-1], pit.share, width=np.diff(pit.edges), align="edge", color=colour(0),
         alpha=0.75, edgecolor="white", lw=0.6,
     )  # fmt: skip
-    ax.axhline(1, color=MUTED, lw=0.8)
+    ax.axhline(1, color=INK, lw=0.8)
+    for i, height in enumerate((pit.lower, pit.upper)):
+        name = "95 % band of each bar" if i == 0 else None
+        ax.axhline(height, color=INK, lw=0.9, ls=(0, (4, 3)), label=name)
     ax.set_xlim(0, 1)
     ax.set_ylim(0, max(2.0, 1.2 * float(pit.share.max())))
     label(ax, "Probability transform P(Y \u2264 y)", "Share over expected", "PIT histogram")

@@ -43,7 +43,7 @@ def plot_criteria(result: Any, kind: str = "information", ax: Any = None) -> Any
             part = curves[(curves["cell"] == cell) & (curves["criterion"] == "cv_loglik")]
             _curve(ax, part, colour(i), plain(cell) or "all", errors=True)
         shown = "cv_loglik"
-        label(ax, "Number of experts", "Log-likelihood per row (larger is better)")
+        label(ax, "Number of experts", "Log-likelihood per row")
         _clip_outliers(ax, -curves.loc[curves["criterion"] == "cv_loglik", "value"], sign=-1)
     ax.plot(
         chosen["n_experts"], chosen[shown], "o", ms=12, mfc="none", mec=INK, mew=1.3, label="chosen"

@@ -58,7 +58,8 @@ def _points(ax: Any, line: Any) -> None:
     x, y = np.asarray(line.x, dtype=float), np.asarray(line.y, dtype=float)
     own = np.zeros(len(y), int) if line.component is None else np.asarray(line.component)
     ax.scatter(
-        x, y, s=16 if len(y) < 500 else 5, c=[colour(k) for k in own], alpha=0.6, lw=0, zorder=2,
+        x, y, s=16 if len(y) < 500 else 5, c=[colour(k) for k in own], lw=0, zorder=2,
+        alpha=0.25 if line.held else 0.6,
         rasterized=len(y) > 2000,
     )  # fmt: skip
 
@@ -72,7 +73,7 @@ def _fading(ax: Any, x: Any, y: Any, strength: Any, line_colour: str) -> None:
     segments = np.stack([points[:-1], points[1:]], axis=1)
     alpha = np.clip((strength[:-1] + strength[1:]) / 2, 0.06, 1.0)
     rgba = np.column_stack([np.tile(to_rgb(line_colour), (len(alpha), 1)), alpha])
-    ax.add_collection(LineCollection(segments, colors=rgba, linewidths=2), autolim=False)
+    ax.add_collection(LineCollection(list(segments), colors=rgba, linewidths=2), autolim=False)
 
 
 def _limit(ax: Any, line: Any) -> None:
@@ -178,7 +179,7 @@ def _gate_plane(ax: Any, surface: Any) -> Any:
     for k in range(surface.gate.shape[2]):
         own = surface.component == k
         ax.scatter(
-            *surface.points[own].T, s=13, color=colour(k), edgecolor="white", lw=0.3,
+            *surface.points[own].T, s=20, color=colour(k), edgecolor="white", lw=0.4,
             label=f"expert {k + 1}", rasterized=len(own) > 2000,
         )  # fmt: skip
     label(ax, *surface.names)

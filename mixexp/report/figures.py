@@ -11,7 +11,7 @@ from typing import Any
 from mixexp.report.html import esc
 
 SIZE = (5.2, 3.7)
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "text.parse_math": False,
     "svg.fonttype": "path",
     "svg.hashsalt": "mixexp",

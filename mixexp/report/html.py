@@ -14,7 +14,7 @@ CSS = """
 html { -webkit-text-size-adjust:100%; }
 body { margin:0; background:#fff; color:var(--ink); line-height:1.55;
   font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif; }
-main { max-width:1080px; margin:0 auto; padding:28px 24px 64px; }
+main { max-width:1160px; margin:0 auto; padding:28px 24px 64px; }
 h1 { font-size:1.75rem; line-height:1.25; margin:0 0 .5rem; overflow-wrap:anywhere; }
 h2 { font-size:1.25rem; margin:2.6rem 0 .6rem; padding-top:.9rem;
   border-top:1px solid var(--line); }
@@ -39,12 +39,12 @@ th, td { padding:.36rem .7rem; text-align:right; border-bottom:1px solid var(--l
   white-space:nowrap; }
 th { font-weight:600; color:var(--muted); vertical-align:bottom; }
 th:first-child, td:first-child { text-align:left; position:sticky; left:0; background:#fff;
-  max-width:17rem; overflow:hidden; text-overflow:ellipsis; }
+  max-width:20rem; overflow:hidden; text-overflow:ellipsis; }
 td.text, th.text { text-align:left; }
 tr.chosen td, tr.chosen td:first-child { background:#eaf1f9; font-weight:600; }
 tr.off td { color:var(--muted); }
 td b { color:var(--accent); }
-.figures { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(100%,340px),1fr));
+.figures { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));
   gap:1.1rem 1.4rem; margin:.8rem 0; }
 figure { margin:0; min-width:0; max-width:520px; }
 figure img { width:100%; height:auto; display:block; }

@@ -76,7 +76,7 @@ SECTIONS = (
 
 def render(study: TableStudy) -> str:
     """The whole page as one self-contained HTML text."""
-    links = "".join(f'<a href="#{key}">{esc(title)}</a>' for key, title, _ in SECTIONS)
+    links = " ".join(f'<a href="#{key}">{esc(title)}</a>' for key, title, _ in SECTIONS)
     parts = [
         f'<p class="kicker">mixexp {esc(study.versions.get("mixexp", ""))} &middot; '
         f"mixture-of-experts study of {esc(study.source)}</p>",

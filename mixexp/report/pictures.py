@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mixexp.plotting import (
@@ -24,7 +25,7 @@ def prediction_figures(study: TableStudy) -> str:
     if explanation.effects:
         figures = [
             figure(
-                lambda ax, effect=effect: plot_partial_effects(effect, target, ax),
+                partial(plot_partial_effects, effect, target),
                 f"Average prediction of {target} along {effect.name}",
             )
             for effect in explanation.effects
@@ -51,7 +52,7 @@ def prediction_figures(study: TableStudy) -> str:
 
 def _line(part: Any, target: str) -> str:
     held = ", ".join(f"{name} = {_short(value)}" for name, value in part.held.items())
-    caption = f"The other column held at {held}." if held else ""
+    caption = f"The other column held at {held}; points are all rows." if held else ""
     if not part.classes and part.gate.shape[1] > 1:
         caption = f"{caption} Expert lines fade where the gate gives them little.".strip()
     return figure(

@@ -22,6 +22,8 @@ from mixexp.selection.study import Progress, SelectionStudy
 from mixexp.selection.table_model import TableModel
 from mixexp.selection.tables import TableError, read_table
 
+# Classes are often separated by a mixture, and then the likelihood has no finite maximum.
+CLASS_PENALTY = 1e-3
 DEFAULT_EXPERTS = (1, 2, 3, 4, 5, 6)
 PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "pandas", "joblib")
 
@@ -116,7 +118,13 @@ def study_table(
         target=roles.target,
         source=Path(path).name,
         family=study.best_params_.get("expert", prepared.families[0]),
-        notes=(*read_notes, *prepared.notes, *_role_notes(roles), *plan_notes),
+        notes=(
+            *read_notes,
+            *prepared.notes,
+            *_role_notes(roles),
+            *plan_notes,
+            *_penalty_notes(prepared, plan),
+        ),
         command=command,
         versions=versions(),
         seed=plan.seed,
@@ -138,11 +146,22 @@ def _grid(prepared: Prepared, plan: StudyPlan, experts: Sequence[int]) -> dict[s
     grid: dict[str, list[Any]] = {"n_experts": list(experts)}
     if len(prepared.families) > 1:
         grid["expert"] = list(prepared.families)
-    if plan.penalties is not None:
-        grid["expert__penalty"] = list(plan.penalties)
-    if plan.gate_penalties is not None:
-        grid["gate__penalty"] = list(plan.gate_penalties)
+    default = [CLASS_PENALTY] if prepared.classifies else None
+    for name, asked in (("expert", plan.penalties), ("gate", plan.gate_penalties)):
+        strengths = default if asked is None else list(asked)
+        if strengths is not None:
+            grid[f"{name}__penalty"] = strengths
     return grid
+
+
+def _penalty_notes(prepared: Prepared, plan: StudyPlan) -> list[str]:
+    if not prepared.classifies or (plan.penalties is not None and plan.gate_penalties is not None):
+        return []
+    return [
+        f"Experts and gate carry an L2 penalty of strength {CLASS_PENALTY:g} where none was given: "
+        "it keeps coefficients finite where classes are separated. --penalty 0 --gate-penalty 0 "
+        "gives plain maximum likelihood."
+    ]
 
 
 def _experts(asked: Sequence[int] | None, prepared: Prepared) -> tuple[list[int], list[str]]:

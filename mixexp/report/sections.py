@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,6 +53,7 @@ def comparison(study: TableStudy) -> str:
         )
     return (
         _criteria_table(result)
+        + f'<p class="muted">{esc(TABLE_TEXT)}</p>'
         + grid(curves)
         + _baseline(study)
         + _notes(result.notes)
@@ -69,18 +71,19 @@ def _criteria_table(result: Any) -> str:
     best = result.winners()
     names = ["aic", "bic", "icl"] + [n for n in (result.criterion,) if n not in BUILT_IN]
     head = ["Model", "Log-likelihood", "Parameters", *[n.upper() for n in names]]
-    head += ["Log-lik. per row, CV", "Behind the best"] if scored else []
-    head += ["Weight", "Optima met", "Best met by", "Status"]
+    head += ["CV log-lik. per row", "Behind best"] if scored else []
+    head += ["Weight", "Optima", "Hits", "Status"]
     rows, classes = [], []
     for i, row in lines.iterrows():
-        cells = [esc(row["label"]), number(row["loglik"]), number(row["n_free"], 6)]
+        size = _bold(f"{row['n_free']:.0f}", False, row["n_free"])
+        cells = [esc(row["label"]), number(row["loglik"]), size]
         cells += [_bold(f"{row[n]:.1f}", best.get(n) == i, row[n]) for n in names]
         if scored:
             cells.append(_bold(_pm(row["cv_loglik"], row["cv_se"]), best.get("cv") == i, 0.0))
             cells.append(_pm(row["cv_gap"], row["cv_gap_se"]) if row["cv_gap"] != 0 else "0")
         cells += [
             number(row["weight"], 2) if row["weight"] >= 5e-4 else "&lt;0.001",
-            esc(row["optima"]), esc(f"{row['hits']} starts"), esc(_status(row)),
+            esc(row["optima"]), esc(row["hits"]), esc(_status(row)),
         ]  # fmt: skip
         rows.append(cells)
         off = not row["in_grid"] or not row["regular"]
@@ -88,6 +91,10 @@ def _criteria_table(result: Any) -> str:
     return table(head, rows, classes=classes, text=[len(head) - 1])
 
 
+TABLE_TEXT = (
+    "Bold: the best of each column. Weight: how the deciding criterion shares its belief. Optima: "
+    "distinct maxima that the starts met; hits: starts that met the best one."
+)
 BUILT_IN = ("aic", "bic", "icl", "cv")
 
 
@@ -171,7 +178,7 @@ def _regions(study: TableStudy) -> str:
         for part in explanation.lines or explanation.gate_effects:
             figures.append(
                 figure(
-                    lambda ax, part=part: plot_gate_regions(part, "gate", ax),
+                    partial(plot_gate_regions, part, "gate"),
                     f"Gate probabilities of the experts along {part.name}",
                     "" if explanation.lines else "Average over the rows.",
                 )

@@ -43,9 +43,10 @@ class Cell:
     label: str
 
     @classmethod
-    def of(cls, settings: dict[str, Any], asked: set[int]) -> Cell:
-        """A cell with its baseline and its label."""
-        label = ", ".join(f"{_title(k)} {show(v)}".strip() for k, v in sorted(settings.items()))
+    def of(cls, settings: dict[str, Any], asked: set[int], varying: set[str] | None = None) -> Cell:
+        """A cell with its baseline, and a label of the settings that vary over the grid."""
+        shown = sorted(settings if varying is None else set(settings) & varying)
+        label = ", ".join(f"{_title(key)} {show(settings[key])}".strip() for key in shown)
         return cls(settings, tuple(sorted(asked | {1})), frozenset(asked), label)
 
 
@@ -78,9 +79,7 @@ def assemble(
     ValueError
         If no fit succeeded; the message is that of the first.
     """
-    flat = [
-        (cell, record) for c, cell in enumerate(cells) for record in records[c, -1]
-    ]
+    flat = [(cell, record) for c, cell in enumerate(cells) for record in records[c, -1]]
     if all(record.estimator is None for _, record in flat):
         raise ValueError(flat[0][1].error)
     _check_same_measure(flat)
@@ -114,7 +113,7 @@ def _fit_table(flat: Sequence[tuple[Cell, FitRecord]]) -> pd.DataFrame:
     fits = [flat[i][1].summary for i in good]
     for name in SHOWN:
         scores = np.full(len(flat), np.nan)
-        scores[good] = CRITERIA[name]().scores(fits)  # type: ignore[attr-defined]
+        scores[good] = CRITERIA[name]().scores(fits)
         table[name] = scores
     return table
 
@@ -126,9 +125,17 @@ def _line(cell: Cell, record: FitRecord) -> dict[str, Any]:
     line["in_grid"] = record.n_experts in cell.asked
     line["regular"] = record.regular
     if model is None:
-        return line | {"loglik": np.nan, "n_free": np.nan, "status": "FAILED"} | {
-            "message": record.error, "converged": False, "n_iter": 0, "optima": 0, "hits": 0,
-        }
+        return (
+            line
+            | {"loglik": np.nan, "n_free": np.nan, "status": "FAILED"}
+            | {
+                "message": record.error,
+                "converged": False,
+                "n_iter": 0,
+                "optima": 0,
+                "hits": 0,
+            }
+        )
     starts = model.starts_
     best = starts[starts["best"]] if len(starts) else starts
     return line | {
@@ -285,7 +292,7 @@ def _check_same_measure(flat: Sequence[tuple[Cell, FitRecord]]) -> None:
     for cell, record in flat:
         if record.estimator is not None:
             expert = resolve(record.estimator.expert, EXPERTS, "expert")
-            kinds.setdefault(bool(expert.discrete), cell.label)  # type: ignore[attr-defined]
+            kinds.setdefault(bool(expert.discrete), cell.label)
     if len(kinds) == 2:
         raise ValueError(
             f"The grid mixes a count family ({kinds[True]}) with a continuous one "

@@ -122,7 +122,6 @@ class ICL(Criterion):
         return np.array([_bic(fit) + 2.0 * getattr(fit, field) for fit in fits], dtype=float)
 
 
-
 def differences(scores: ArrayLike) -> Floats:
     """Distances to the best score; NaN scores stay NaN."""
     scores = np.asarray(scores, dtype=float)

@@ -126,7 +126,9 @@ class ClassCalibration:
     accuracy: float
 
 
-def class_calibration(proba: Any, y: Any, classes: Sequence[Any], bins: int = 8) -> ClassCalibration:
+def class_calibration(
+    proba: Any, y: Any, classes: Sequence[Any], bins: int = 8
+) -> ClassCalibration:
     """Calibration of class probabilities in bins of equal numbers of rows."""
     proba, names = np.asarray(proba, float), [str(c) for c in classes]
     codes = np.array([names.index(str(value)) for value in y])
@@ -134,14 +136,22 @@ def class_calibration(proba: Any, y: Any, classes: Sequence[Any], bins: int = 8)
     confusion = np.zeros((len(names), len(names)), dtype=int)
     np.add.at(confusion, (codes, proba.argmax(axis=1)), 1)
     own = np.clip(proba[np.arange(len(codes)), codes], 1e-300, None)
-    columns = list(zip(*parts, strict=True))
+    predicted, observed, error, counts = zip(*parts, strict=True)
     return ClassCalibration(
-        tuple(names), *[tuple(c) for c in columns], confusion,  # type: ignore[arg-type]
-        float(-np.log(own).mean()), float(np.trace(confusion) / len(codes)),
-    )  # fmt: skip
+        classes=tuple(names),
+        predicted=predicted,
+        observed=observed,
+        error=error,
+        counts=counts,
+        confusion=confusion,
+        log_loss=float(-np.log(own).mean()),
+        accuracy=float(np.trace(confusion) / len(codes)),
+    )
 
 
-def _bins(probability: Floats, hit: NDArray[np.bool_], bins: int) -> tuple[Floats, ...]:
+def _bins(
+    probability: Floats, hit: NDArray[np.bool_], bins: int
+) -> tuple[Floats, Floats, Floats, Floats]:
     groups = np.array_split(np.argsort(probability, kind="stable"), min(bins, len(probability)))
     predicted = np.array([probability[g].mean() for g in groups])
     observed = np.array([hit[g].mean() for g in groups])
@@ -250,6 +260,12 @@ def _grid(model: TableModel, raw: pd.DataFrame, name: str, size: int) -> Any:
     return np.linspace(values.min(), values.max(), size)
 
 
+def _widened(grid: Any) -> Any:
+    """A little beyond the data, so that points on the border are seen whole."""
+    margin = 0.03 * (grid[-1] - grid[0])
+    return np.linspace(grid[0] - margin, grid[-1] + margin, len(grid))
+
+
 def _display(grid: Any) -> Any:
     """Grid values for an axis: numbers, years, or names."""
     from mixexp.selection.preprocess import as_years, column_kind
@@ -296,7 +312,7 @@ def surface(
     model: TableModel, raw: pd.DataFrame, names: Sequence[str], component: Any, size: int = 70
 ) -> Surface:
     """Gate regions and level of the prediction over two numeric columns."""
-    first, second = (_grid(model, raw, name, size) for name in names)
+    first, second = (_widened(_grid(model, raw, name, size)) for name in names)
     _, table, held = _slice(model, raw, names[0], size * size)
     table[names[0]], table[names[1]] = np.repeat(first, size), np.tile(second, size)
     held.pop(names[1], None)

@@ -126,9 +126,8 @@ def _pictures(model: TableModel, raw: pd.DataFrame, y: Any, component: Any) -> d
         by_gate = sorted(effects, key=lambda e: -float(np.ptp(e.gate, axis=0).max()))
         several = model.estimator.n_experts_ > 1
         return {"effects": effects[:6], "gate_effects": by_gate[:4] if several else []}
-    shown = y if len(columns) == 1 else None
     parts: dict[str, Any] = {
-        "lines": [line(model, raw, c.name, y=shown, component=component) for c in columns]
+        "lines": [line(model, raw, c.name, y=y, component=component) for c in columns]
     }
     if len(columns) == 2 and all(c.kind == "numeric" for c in columns):
         complete = raw.notna().all(axis=1).to_numpy()
@@ -169,7 +168,8 @@ def size_table(estimator: Any, prepared: Prepared) -> pd.DataFrame:
     table.index = pd.Index([f"expert {k + 1}" for k in range(estimator.n_experts_)])
     dispersion = getattr(estimator, "dispersion_", None)
     if dispersion is not None:
-        name = "shape" if public_repr_class(resolve(estimator.expert, EXPERTS, "expert")) == "gamma" else "standard deviation"
+        family = public_repr_class(resolve(estimator.expert, EXPERTS, "expert"))
+        name = "shape" if family == "gamma" else "standard deviation"
         table["dispersion"] = np.asarray(dispersion, float).reshape(len(table), -1)[:, 0]
         table = table.rename(columns={"dispersion": name})
     return table

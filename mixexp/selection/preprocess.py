@@ -132,7 +132,9 @@ class TablePreprocessor:
         for column in self.columns:
             if column.name not in table.columns:
                 near = did_you_mean(column.name, table.columns)
-                raise TableError(f"the table has no column {column.name!r}, which the model needs{near}")
+                raise TableError(
+                    f"the table has no column {column.name!r}, which the model needs{near}"
+                )
             parts.update(zip(column.outputs, _encode(table[column.name], column), strict=True))
         return pd.DataFrame(parts, columns=self.feature_names, dtype=np.float64)
 

@@ -239,8 +239,18 @@ def describe_gap(gap: float) -> str:
 def model_values(model: Any) -> dict[str, Any]:
     """Coefficients of a fitted model by name, for reading by other programs."""
     names = (
-        "n_experts_", "loglik_", "n_free_", "n_units_", "intercept_", "coef_", "dispersion_",
-        "gate_intercept_", "gate_coef_", "expert_feature_names_", "gate_feature_names_", "classes_",
+        "n_experts_",
+        "loglik_",
+        "n_free_",
+        "n_units_",
+        "intercept_",
+        "coef_",
+        "dispersion_",
+        "gate_intercept_",
+        "gate_coef_",
+        "expert_feature_names_",
+        "gate_feature_names_",
+        "classes_",
     )
     values = {name.rstrip("_"): getattr(model, name, None) for name in names}
     return values | {"status": model.status_.name, "converged": bool(model.converged_)}

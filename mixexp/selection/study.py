@@ -207,7 +207,10 @@ def cells_of(grid: Any, estimator: BaseEstimator) -> list[Cell]:
         settings = {key: value for key, value in point.items() if key != "n_experts"}
         n_experts = _count(point.get("n_experts", default))
         cells.setdefault(repr(settings), (settings, set()))[1].add(n_experts)
-    return [Cell.of(settings, experts) for settings, experts in cells.values()]
+    found = list(cells.values())
+    names = {name for settings, _ in found for name in settings}
+    varying = {n for n in names if len({repr(settings.get(n)) for settings, _ in found}) > 1}
+    return [Cell.of(settings, experts, varying) for settings, experts in found]
 
 
 def _count(value: Any) -> int:

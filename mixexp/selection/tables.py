@@ -219,7 +219,9 @@ def _checked(table: pd.DataFrame, path: Path, least_columns: int) -> pd.DataFram
         names = ", ".join(repr(name) for name in table.columns)
         raise TableError(
             f"{str(path)!r} has only one column ({names}); a target and at least one other are "
-            "needed" if table.shape[1] else f"{str(path)!r} has no columns"
+            "needed"
+            if table.shape[1]
+            else f"{str(path)!r} has no columns"
         )
     return table.reset_index(drop=True)
 

@@ -1,0 +1,84 @@
+"""Residuals, calibration and effects against what they must be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+from mixexp import MoERegressor
+from mixexp.selection.diagnostics import (
+    class_calibration,
+    line,
+    partial_effects,
+    pit_histogram,
+    quantile_residuals,
+)
+from mixexp.selection.explain import expert_table, gate_table
+from mixexp.selection.prepare import Roles, prepare
+from mixexp.selection.table_model import TableModel
+
+
+@pytest.fixture(scope="module")
+def fitted() -> tuple[TableModel, pd.DataFrame]:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"x": rng.normal(size=60), "kind": rng.choice(["a", "b"], 60)})
+    table["y"] = 3 * table["x"] + (table["kind"] == "b") + 0.1 * rng.normal(size=60)
+    ready = prepare(table, Roles("y"))
+    model = MoERegressor(1).fit(ready.X, ready.y)
+    return TableModel(model, ready.preprocessor, "y"), ready.raw
+
+
+def test_residuals_of_a_continuous_law_invert_it() -> None:
+    z = np.linspace(-2, 2, 9)
+    from scipy.stats import norm
+
+    found = quantile_residuals(norm.cdf(z), norm.cdf(z), z)
+    assert_allclose(found.residuals, z, atol=1e-9)
+
+
+def test_residuals_of_counts_lie_in_their_step_and_are_seeded() -> None:
+    low, high = np.array([0.1, 0.5]), np.array([0.4, 0.9])
+    first, again = (quantile_residuals(high, low, low) for _ in range(2))
+    assert np.all((first.uniform >= low) & (first.uniform <= high))
+    assert_allclose(first.uniform, again.uniform)
+
+
+def test_pit_histogram_has_mean_one() -> None:
+    found = pit_histogram(np.random.default_rng(0).uniform(size=500))
+    assert_allclose(found.share.mean(), 1.0)
+    assert found.lower < 1 < found.upper
+
+
+def test_class_calibration_counts() -> None:
+    proba = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
+    found = class_calibration(proba, ["a", "b", "b", "b"], ["a", "b"], bins=2)
+    assert found.confusion.tolist() == [[1, 0], [1, 2]]
+    assert found.accuracy == 0.75
+    assert_allclose(found.log_loss, -np.log([0.9, 0.8, 0.4, 0.7]).mean())
+    assert sum(found.counts[0]) == 4
+
+
+def test_effect_of_a_linear_model_is_its_line(fitted: tuple[TableModel, pd.DataFrame]) -> None:
+    model, raw = fitted
+    effects = {effect.name: effect for effect in partial_effects(model, raw)}
+    slope = np.diff(effects["x"].mean) / np.diff(effects["x"].grid)
+    assert_allclose(slope, model.estimator.coef_[0, 0])
+    assert effects["kind"].categorical and not effects["x"].categorical
+    assert effects["x"].span > effects["kind"].span
+
+
+def test_line_holds_the_other_columns(fitted: tuple[TableModel, pd.DataFrame]) -> None:
+    model, raw = fitted
+    found = line(model, raw, "x")
+    assert set(found.held) == {"kind"}
+    assert np.all(found.lower < found.mean) and np.all(found.mean < found.upper)
+
+
+def test_tables_carry_names(fitted: tuple[TableModel, pd.DataFrame]) -> None:
+    model, _ = fitted
+    found = expert_table(model.estimator)
+    assert list(found.index) == ["intercept", "x", "kind=b"]
+    assert_allclose(found["expert 1"].iloc[1:], model.estimator.coef_[0])
+    assert list(gate_table(model.estimator).index) == ["intercept", "x", "kind=b"]
