@@ -203,7 +203,8 @@ class _Ladder:
         for i in below.order[:2]:
             params = take(below.params, int(i))
             grown = make.insertions(params, make.count(6), make.count(150))
-            batches.append((stack(grown), [("insertion",)] * len(grown)))
+            if grown:
+                batches.append((stack(grown), [("insertion",)] * len(grown)))
             batches.append(make.splits(params))
         return batches
 
@@ -227,11 +228,13 @@ class _Ladder:
             height = pool.objective[best]
             place = next((i for i in pool.order if not self._tried(pool, i, tried)), best)
             tried.append(pool.objective[place])
-            starts = self._exchanges(take(pool.params, int(place)), k)
-            if starts:
-                moved = screen.enter(stack(starts), [("local search",)] * len(starts))
-                moved = screen.race(moved, [(10, 16), (30, 6)], 100)
-                pool = screen.merge(join([pool, moved]))
+            params = take(pool.params, int(place))
+            batches = [self._shaken(screen, params)]
+            exchanged = self._exchanges(params, k)
+            if exchanged:
+                batches.append((stack(exchanged), [("exchange",)] * len(exchanged)))
+            moved = screen.race(screen.enter(*gather(batches)), [(10, 16), (30, 8)], 100)
+            pool = screen.merge(join([pool, moved]))
             best = pool.order[0]
             better = pool.objective[best] > height + 1e-4 / self.units
             failures = 0 if better else failures + 1
@@ -241,6 +244,16 @@ class _Ladder:
 
     def _tried(self, pool, i, tried):
         return any(abs(pool.objective[i] - value) <= 1e-3 / self.units for value in tried)
+
+    def _shaken(self, screen, params):
+        """The parameters shaken, with their gate as it is and flattened: (batch, kinds)."""
+        gates = [self.model.gate.flatten(params.gate, share) for share in (1.0, 0.3, 0.05)]
+        if not self.model.gate.uses_columns:
+            gates = gates[:1] * 2
+        batch = stack([params._replace(gate=gate) for gate in gates])
+        times = self.make.count(4)
+        shaken = screen.shake(batch, self.make.rng, times)
+        return shaken, [("shaken",)] * (len(gates) * times)
 
     def _exchanges(self, params, k):
         """Every expert in turn taken out, and another put in where it gains most."""

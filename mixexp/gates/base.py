@@ -64,5 +64,9 @@ class Gate(Component, ABC):
         """Class k split in two of its probability's (1 - share) and share; the new one is last."""
 
     @abstractmethod
+    def flatten(self, params, share):
+        """The gate with its dependence on the columns reduced to a share; 1 leaves it alone."""
+
+    @abstractmethod
     def rescale(self, params, columns, old, new):
         """Parameters on another standardisation of X (two `Scaling`)."""

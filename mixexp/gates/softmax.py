@@ -45,7 +45,7 @@ class SoftmaxGate(Gate):
     ----------
     penalty : L2 or None
         Penalty on the centred slopes of the standardised columns.
-    ridge : float, default=1e-9
+    ridge : float, default=1e-10
         Strength of a ridge so small that it only matters where the gate separates the data
         perfectly and the slopes would grow without bound: there it keeps them finite. It is
         per unit weight, as penalties are, and costs less than 1e-4 of log-likelihood elsewhere.
@@ -54,7 +54,7 @@ class SoftmaxGate(Gate):
     fused = True
     compiled_m_step = True
 
-    def __init__(self, penalty=None, ridge=1e-9):
+    def __init__(self, penalty=None, ridge=1e-10):
         self.penalty = penalty
         self.ridge = ridge
 
@@ -118,6 +118,9 @@ class SoftmaxGate(Gate):
         coef = np.concatenate([params.coef, added])
         coef[k, 0] += np.log1p(-share)
         return SoftmaxParams(centred(coef))
+
+    def flatten(self, params, share):
+        return SoftmaxParams(params.coef * share)
 
     def rescale(self, params, columns, old, new):
         return SoftmaxParams(rescale_linear(params.coef, columns, old, new))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..driver import EM
+from ..engines import MemoryEngine
 from ..model import MoEModel
 from ..params import concatenate, size, take
 from ..regular import is_regular
@@ -82,6 +83,20 @@ class Screen:
         solver = EM(passes, tol=1e-8 / self.units, gradient_tol=1e-4, acceleration=acceleration)
         result = solver.run(self.model, pool.params, self.engine)
         return self.judge(pool._replace(params=result.params, objective=result.objective))
+
+    def shake(self, params, rng, times: int, passes: int = 12):
+        """Parameters brought to where other samples of the rows would take them.
+
+        Every set is run for some passes with exponential row weights (the Bayesian bootstrap of
+        Rubin, 1981, Annals of Statistics 9, 130-134), several times: noise of the size that the
+        data themselves leave in the parameters.
+        """
+        rows, shaken = self.engine.rows, []
+        for _ in range(times):
+            noisy = rows._replace(weight=rows.weight * rng.standard_exponential(rows.n))
+            solver = EM(passes, tol=1e-8 / self.units, gradient_tol=1e-4)
+            shaken.append(solver.run(self.model, params, MemoryEngine(noisy, self.model)).params)
+        return concatenate(shaken)
 
     def judge(self, pool: Pool) -> Pool:
         final = self.engine.run(self.model, pool.params)

@@ -15,6 +15,7 @@ from scipy import sparse
 
 from ..rows import Rows, blocks
 
+DENSE = 4_000_000  # entries up to which the table of a sparse sample is made dense
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -117,9 +118,15 @@ def canonical_table(rows: Rows, table_size: int, seed: int) -> Table:
         merged *= total / merged.sum()
         size = min(size, float(table_size))
     taken = rows.take(index)
-    if not sparse.issparse(taken.X):
-        taken = taken._replace(X=np.ascontiguousarray(taken.X))
+    taken = taken._replace(X=_table_matrix(taken.X))
     return Table(taken._replace(weight=merged), key, complete, size)
+
+
+def _table_matrix(X):
+    """The table's columns: dense, since tens of thousands of passes follow, where that is small."""
+    if not sparse.issparse(X):
+        return np.ascontiguousarray(X)
+    return X.toarray() if X.shape[0] * X.shape[1] <= DENSE else X
 
 
 def _priority_sample(weight, uniform, size):
