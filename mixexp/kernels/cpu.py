@@ -204,6 +204,12 @@ def _logs(y, out):
         out[i] = fast_log(y[i])
 
 
+def uses_blas(q, K):
+    """Whether some product of a block is large enough for BLAS."""
+    products = max(K, K * (K - 1) // 2) * (q * (q + 1) // 2)
+    return products > SMALL_PRODUCT or K * q > SMALL_PRODUCT // 2
+
+
 def _softmax_glm_chunk(
     X,
     gate_columns,

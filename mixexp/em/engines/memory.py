@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -92,6 +94,12 @@ def _row_part(rows, model):
     return total - rows.total_weight * float(np.log(model.scaling.y_scale).sum())
 
 
+@functools.cache
+def _pool(n_jobs, process):
+    """Threads of passes; they live as long as the process (a fork needs its own)."""
+    return ThreadPoolExecutor(n_jobs, thread_name_prefix="mixexp")
+
+
 class _Kernel:
     """The fused kernel with everything bound that stays the same from pass to pass."""
 
@@ -106,6 +114,8 @@ class _Kernel:
         # whole kernel blocks, and never more than CHUNKS partial sums
         self.step = max(SMALL, -(-rows.n // CHUNKS))
         self.step += -self.step % 256
+        widest = max(len(model.gate_columns), len(model.expert_columns)) + 1
+        self.uses_blas = cpu.uses_blas(widest, model.K)
         scaling = model.scaling
         self.arguments = (
             rows.X,
@@ -130,14 +140,12 @@ class _Kernel:
         """Statistics of all rows as the kernel returns them, chunks in order."""
         parameters = tuple(map(np.ascontiguousarray, (W, B, dispersion, constant)))
         starts = range(0, self.n, self.step)
-        if len(starts) == 1:
-            return self._chunk(parameters, 0)
-        with single_threaded_blas():
-            if self.n_jobs == 1:
-                parts = [self._chunk(parameters, start) for start in starts]
+        chunk = functools.partial(self._chunk, parameters)
+        with single_threaded_blas() if self.uses_blas else contextlib.nullcontext():
+            if self.n_jobs == 1 or len(starts) == 1:
+                parts = list(map(chunk, starts))
             else:
-                with ThreadPoolExecutor(self.n_jobs) as pool:
-                    parts = list(pool.map(functools.partial(self._chunk, parameters), starts))
+                parts = list(_pool(self.n_jobs, os.getpid()).map(chunk, starts))
         for part in parts[1:]:
             for total, more in zip(parts[0], part, strict=True):
                 total += more
