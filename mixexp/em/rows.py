@@ -48,5 +48,9 @@ def standardisation(rows: Rows, scale_target: bool) -> Scaling:
     x_mean, x_scale = moments(rows.X, rows.weight)
     if sparse.issparse(rows.X):
         x_mean = np.zeros(p)
-    y_mean, y_scale = moments(rows.y, rows.weight) if scale_target else (np.zeros(m), np.ones(m))
+    y_mean, y_scale = np.zeros(m), np.ones(m)
+    if scale_target:
+        # what the offset explains says nothing about the scale of the experts
+        y = rows.y if rows.offset is None else rows.y - rows.offset[:, None]
+        y_mean, y_scale = moments(y, rows.weight)
     return Scaling(x_mean, x_scale, y_mean, np.where(np.isinf(y_scale), 1.0, y_scale))

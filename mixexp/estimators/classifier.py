@@ -179,7 +179,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
 
     def predict(self, X):
         """(n,) most probable classes."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
     def predict_experts(self, X):
         """(n, K, C) class probabilities of the single experts."""

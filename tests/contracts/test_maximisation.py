@@ -1,0 +1,79 @@
+"""Laws of a run: the objective never falls, its gradient vanishes, K = 1 needs no gate."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from mixexp import EM
+from mixexp.em.engines import MemoryEngine
+from mixexp.em.params import take
+from tests.contracts.cases import batch, model_of, pairs, problem
+
+
+def run(case, model, *, seed=0, passes=60, callback=None, **settings):
+    """A run from one random soft partition of the rows."""
+    resp = np.random.default_rng(seed).dirichlet(np.full(model.K, 0.5), case.rows.n)
+    start = model.from_responsibilities(case.rows, resp[None])
+    engine = MemoryEngine(case.rows, model)
+    return EM(max_passes=passes, **settings).run(model, start, engine, callback=callback)
+
+
+def objective(model, rows, params):
+    """Penalised log-likelihood per row, from the densities and not from a pass."""
+    return model.log_prob(params, rows).mean() - model.penalty(batch(params))[0]
+
+
+@pytest.mark.parametrize("acceleration", [0, 8], ids=["plain", "accelerated"])
+@pairs
+def test_the_objective_never_falls(gate, family, link, acceleration):
+    case = problem(gate, family, link)
+    model = model_of(case, K=3)
+    template = batch(model.initial(case.rows))
+    values = []
+
+    def watch(state):
+        values.append(objective(model, case.rows, take(model.unpack(state.anchor, template), 0)))
+        return False
+
+    run(case, model, callback=watch, acceleration=acceleration)
+    slack = 1e-10 * (1 + np.abs(values[:-1]))
+    assert len(values) > 3
+    assert np.all(np.diff(values) >= -slack), np.diff(values).min()
+
+
+@pairs
+def test_the_path_holds_the_objective_of_every_pass(gate, family, link):
+    case = problem(gate, family, link)
+    model = model_of(case)
+    result = run(case, model)
+    final = objective(model, case.rows, take(result.params, 0))
+    assert_allclose(result.path[-1][0], final, rtol=1e-11)
+
+
+@pairs
+def test_a_converged_run_is_a_stationary_point(gate, family, link):
+    case = problem(gate, family, link)
+    model = model_of(case)
+    labels = np.eye(2)[case.labels()] * 0.8 + 0.1
+    start = model.from_responsibilities(case.rows, labels[None])
+    engine = MemoryEngine(case.rows, model)
+    result = EM(max_passes=3000).run(model, start, engine)
+    stats = engine.run(model, result.params).statistics
+    gradient = model.gradient(result.params, stats)
+    assert result.status[0].converged, result.status[0]
+    assert np.abs(gradient).max() <= 1e-6
+
+
+@pairs
+def test_a_resumed_run_ends_bit_for_bit_where_the_whole_one_does(gate, family, link):
+    case = problem(gate, family, link)
+    model = model_of(case)
+    states = []
+    whole = run(case, model, callback=lambda state: states.append(state) and False)
+    engine = MemoryEngine(case.rows, model)
+    middle = states[len(states) // 2]
+    start = model.unpack(middle.anchor, batch(model.initial(case.rows)))
+    rest = EM(max_passes=60).run(model, start, engine, state=middle)
+    assert np.array_equal(model.pack(rest.params), model.pack(whole.params))

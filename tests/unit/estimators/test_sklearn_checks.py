@@ -1,0 +1,106 @@
+"""scikit-learn's own checks, for every estimator, gate and family, with no expected failure.
+
+A family whose support excludes the checks' targets runs them through an estimator that maps any
+number into the support and its predictions back.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import special
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from mixexp import MoEClassifier, MoERegressor
+from mixexp._component import EXPERTS, GATES
+from tests.contracts.cases import TARGETS
+
+TRIALS = 20
+
+
+class PositiveTargets(MoERegressor):
+    """Any target y is fitted as exp(y / 4)."""
+
+    def _check_data(self, X, y, expert):
+        X, target = super()._check_data(X, y, expert)
+        return X, np.exp(np.clip(target, -40, 40) / 4)
+
+    def predict(self, X):
+        return 4 * np.log(super().predict(X))
+
+
+class CountTargets(MoERegressor):
+    """Any target y is fitted as exp(2 + y / 2), rounded."""
+
+    def _check_data(self, X, y, expert):
+        X, target = super()._check_data(X, y, expert)
+        return X, np.round(np.exp(2 + np.clip(target, -10, 10) / 2))
+
+    def predict(self, X):
+        return 2 * (np.log(np.maximum(super().predict(X), 1e-8)) - 2)
+
+
+class ShareTargets(MoERegressor):
+    """Any target y is fitted as a share expit(y) of 20 trials, rounded."""
+
+    def _check_data(self, X, y, expert):
+        X, target = super()._check_data(X, y, expert)
+        return X, np.round(TRIALS * special.expit(target))
+
+    def fit(self, X, y, sample_weight=None):
+        return super().fit(X, y, sample_weight, trials=TRIALS)
+
+    def predict(self, X):
+        share = super().predict(X, trials=TRIALS) / TRIALS
+        return special.logit(np.clip(share, 1e-6, 1 - 1e-6))
+
+
+WRAPPERS = {
+    "gaussian": MoERegressor,
+    "poisson": CountTargets,
+    "binomial": ShareTargets,
+    "gamma": PositiveTargets,
+    "multinomial": MoEClassifier,
+}
+
+
+def estimators():
+    """Every family with the default gate, and the first family of each kind with every gate."""
+    default = next(iter(GATES))
+    out = [WRAPPERS[name](expert=name) for name in EXPERTS if name in WRAPPERS]
+    for gate in GATES:
+        if gate != default:
+            out += [MoERegressor(gate=gate), MoEClassifier(gate=gate)]
+    return out
+
+
+def test_every_family_runs_the_checks():
+    missing = set(EXPERTS) - set(WRAPPERS)
+    assert not missing, (
+        f"{sorted(missing)}: add an estimator to WRAPPERS that maps any target into the support "
+        "of the family (MoERegressor where the support is the real line)."
+    )
+    assert set(TARGETS) >= set(EXPERTS)
+
+
+@parametrize_with_checks(estimators())
+def test_scikit_learn_check(estimator, check):
+    check(estimator)
+
+
+def product():
+    """All pairs of gate and family that the fast suite leaves out."""
+    default = next(iter(GATES))
+    first = {"gaussian", "multinomial"}
+    return [
+        WRAPPERS[name](gate=gate, expert=name)
+        for gate in GATES
+        for name in EXPERTS
+        if name in WRAPPERS and gate != default and name not in first
+    ]
+
+
+@pytest.mark.slow
+@parametrize_with_checks(product())
+def test_scikit_learn_check_of_every_pair(estimator, check):
+    check(estimator)
