@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -18,6 +19,7 @@ KIND = "checkpoint"
 def fingerprint(rows: Rows, description: str) -> str:
     """SHA-256 of the rows' values and of what is fitted to them."""
     digest = hashlib.sha256(description.encode())
+    part: Any
     for part in rows:
         if part is None:
             digest.update(b"none")

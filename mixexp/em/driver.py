@@ -190,7 +190,7 @@ class EM(Component):
             point=proposal,
             accelerated=accelerated,
             anchor=point,
-            objective=np.maximum(objective, state.objective),
+            objective=objective,
             image=image,
             residual=residual,
             certificate=certificate,

@@ -29,6 +29,7 @@ from ..em.online import OnlineState, first_state, online_step
 from ..em.rows import Rows, Scaling, blocks, standardisation
 from ..em.start import MultiStart
 from ..em.status import Status
+from ..em.summary import FitSummary
 from ._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from ._summary import summary_text
 
@@ -38,6 +39,9 @@ BLOCK = 65536  # rows predicted at a time
 
 class BaseMoE(CallbackSupportMixin, BaseEstimator):
     """Mixture of experts p(y | x) = sum_k pi_k(x) f_k(y | x); see the concrete estimators."""
+
+    _params_: MoEParams
+    fit_summary_: FitSummary
 
     def __init__(
         self,
@@ -228,7 +232,7 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
     def _store(self, model: MoEModel, fit: Fit):
         """Set the fitted attributes: host arrays, no data."""
         self._model_ = model
-        self._params_: MoEParams = fit.params
+        self._params_ = fit.params
         self.__dict__.pop("_online_", None)
         self.fit_summary_ = fit.summary
         self.objective_path_ = fit.objective_path
