@@ -90,10 +90,10 @@ def check_n_experts(n_experts, n_rows):
     if (
         isinstance(n_experts, bool)
         or not isinstance(n_experts, numbers.Integral)
-        or not n_experts >= 1
+        or int(n_experts) < 1
     ):
         raise ValueError(f"n_experts must be an integer >= 1; got {n_experts!r}.")
-    if n_experts > n_rows:
+    if int(n_experts) > n_rows:
         raise ValueError(
             f"n_experts={n_experts} needs at least {n_experts} rows of positive weight; got "
             f"n_samples={n_rows}. Use fewer experts."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 
+import numbers
+
 import numpy as np
 
 from ._component import PENALTIES, Component, register
@@ -29,7 +31,8 @@ class L2(Component):
 
     def curvature(self) -> float:
         """Second derivative with respect to a slope."""
-        if not (np.isscalar(self.alpha) and np.isfinite(self.alpha) and self.alpha >= 0):
+        number = isinstance(self.alpha, numbers.Real) and not isinstance(self.alpha, bool)
+        if not number or not 0 <= float(self.alpha) < np.inf:
             raise ValueError(f"L2 needs a finite alpha >= 0; got alpha={self.alpha!r}.")
         return float(self.alpha)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -168,9 +169,9 @@ class MoEModel(NamedTuple):
 
     def _given_statistics(self, params, rows, resp) -> Statistics:
         """Statistics under given responsibilities, block by block."""
-        total = None
         with single_threaded_blas():
-            for block in blocks(rows.n):
-                part = self.statistics(params, rows.take(block), resp[block]).statistics
-                total = part if total is None else tree_map(np.add, total, part)
-        return total
+            parts = (
+                self.statistics(params, rows.take(block), resp[block]).statistics
+                for block in blocks(rows.n)
+            )
+            return functools.reduce(lambda total, part: tree_map(np.add, total, part), parts)

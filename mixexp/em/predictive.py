@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,13 +15,13 @@ BISECTIONS = 60
 class Components(NamedTuple):
     """The mixture at n rows.
 
-    prob (n, K): gate probabilities; mean (n, K, m); dispersion (K, m), in the user's units of y;
-    trials (n, 1) or None.
+    prob (n, K): gate probabilities; mean (n, K, m); dispersion (K, m) or None, in the user's units
+    of y; trials (n, 1) or None.
     """
 
     prob: np.ndarray
     mean: np.ndarray
-    dispersion: np.ndarray
+    dispersion: Any
     trials: np.ndarray | None
 
 

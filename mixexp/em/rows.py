@@ -39,7 +39,8 @@ class Rows(NamedTuple):
 
     def take(self, index) -> Rows:
         """The rows of a slice or of an index array."""
-        return Rows(*(None if part is None else part[index] for part in self))
+        weight, offset, trials = (None if part is None else part[index] for part in self[2:])
+        return Rows(self.X[index], self.y[index], weight, offset, trials)
 
 
 def standardisation(rows: Rows, scale_target: bool) -> Scaling:
