@@ -15,7 +15,7 @@ def plot_residuals(residuals: Any, kind: str = "qq", ax: Any = None) -> Any:
     Parameters
     ----------
     residuals : Residuals
-        From `mixexp.selection.diagnostics.quantile_residuals`.
+        From `mixexp.selection.calibration.quantile_residuals`.
     kind : {"qq", "fitted"}
         Against normal quantiles with a 95 % pointwise band, or against the predicted mean.
     ax : Axes, optional
@@ -35,6 +35,13 @@ def plot_residuals(residuals: Any, kind: str = "qq", ax: Any = None) -> Any:
             residuals.fitted, residuals.residuals, s=size, color=colour(0), alpha=0.65, lw=0,
             rasterized=len(residuals.residuals) > 2000,
         )  # fmt: skip
+        far = np.quantile(residuals.fitted, 0.95)
+        if residuals.fitted.max() > 20 * max(far, 1e-12) > 0:
+            ax.set_xlim(None, 2 * far)
+            ax.text(
+                0.99, 0.01, "larger predictions are cut off", transform=ax.transAxes, ha="right",
+                va="bottom", fontsize=8, color=MUTED,
+            )  # fmt: skip
         label(ax, "Predicted mean", "Quantile residual", "Against the prediction")
         return ax
     q = residuals.theoretical
@@ -55,7 +62,7 @@ def plot_calibration(calibration: Any, ax: Any = None) -> Any:
     Parameters
     ----------
     calibration : PITHistogram or ClassCalibration
-        From `mixexp.selection.diagnostics`.
+        From `mixexp.selection.calibration`.
     ax : Axes, optional
         Where to draw.
 

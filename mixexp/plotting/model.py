@@ -59,7 +59,7 @@ def _points(ax: Any, line: Any) -> None:
     own = np.zeros(len(y), int) if line.component is None else np.asarray(line.component)
     ax.scatter(
         x, y, s=16 if len(y) < 500 else 5, c=[colour(k) for k in own], lw=0, zorder=2,
-        alpha=0.25 if line.held else 0.6,
+        alpha=0.4 if line.held else 0.6,
         rasterized=len(y) > 2000,
     )  # fmt: skip
 
@@ -77,13 +77,17 @@ def _fading(ax: Any, x: Any, y: Any, strength: Any, line_colour: str) -> None:
 
 
 def _limit(ax: Any, line: Any) -> None:
-    """The range of points and intervals; expert lines far outside are cut."""
-    values = [line.lower, line.upper] + ([] if line.y is None else [np.asarray(line.y, float)])
-    flat = np.concatenate(values)
+    """The range of points and intervals; what lies far outside the points is cut."""
+    flat = np.concatenate([line.lower, line.upper])
     flat = flat[np.isfinite(flat)]
-    if len(flat) and flat.max() > flat.min():
-        margin = 0.05 * (flat.max() - flat.min())
-        ax.set_ylim(flat.min() - margin, flat.max() + margin)
+    low, high = (flat.min(), flat.max()) if len(flat) else (0.0, 1.0)
+    if line.y is not None:
+        y = np.asarray(line.y, dtype=float)
+        reach = np.ptp(y)
+        low = min(y.min(), max(low, y.min() - reach))
+        high = max(y.max(), min(high, y.max() + reach))
+    if high > low:
+        ax.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
 
 
 def _category_lines(ax: Any, line: Any) -> None:
@@ -192,7 +196,16 @@ def _level_plane(ax: Any, surface: Any) -> Any:
     if surface.best_class is not None:
         _class_plane(ax, surface)
     else:
-        drawn = ax.contourf(first, second, surface.level.T, levels=12, cmap="cividis")
+        low, high = surface.level.min(), surface.level.max()
+        if surface.y_range is not None:
+            # beyond the observed targets a log link may run away; those parts get the end colours
+            reach = surface.y_range[1] - surface.y_range[0]
+            low = max(low, surface.y_range[0] - 0.25 * reach)
+            high = min(high, surface.y_range[1] + 0.25 * reach)
+        levels = np.linspace(low, high, 13) if high > low else 12
+        drawn = ax.contourf(
+            first, second, surface.level.T, levels=levels, cmap="cividis", extend="both"
+        )
         bar = ax.figure.colorbar(drawn, ax=ax)
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=8.5, colors=MUTED, labelcolor=INK)

@@ -35,8 +35,9 @@ a { color:var(--accent); }
 .facts dd { margin:0; font-weight:600; overflow-wrap:anywhere; }
 .scroll { overflow-x:auto; -webkit-overflow-scrolling:touch; margin:.6rem 0 1rem; }
 table { border-collapse:collapse; font-size:.9rem; font-variant-numeric:tabular-nums; }
-th, td { padding:.36rem .7rem; text-align:right; border-bottom:1px solid var(--line);
+th, td { padding:.36rem .5rem; text-align:right; border-bottom:1px solid var(--line);
   white-space:nowrap; }
+th + th, td + td { padding-left:.75rem; }
 th { font-weight:600; color:var(--muted); vertical-align:bottom; }
 th:first-child, td:first-child { text-align:left; position:sticky; left:0; background:#fff;
   max-width:20rem; overflow:hidden; text-overflow:ellipsis; }

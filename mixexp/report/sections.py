@@ -71,7 +71,7 @@ def _criteria_table(result: Any) -> str:
     best = result.winners()
     names = ["aic", "bic", "icl"] + [n for n in (result.criterion,) if n not in BUILT_IN]
     head = ["Model", "Log-likelihood", "Parameters", *[n.upper() for n in names]]
-    head += ["CV log-lik. per row", "Behind best"] if scored else []
+    head += ["CV per row", "Behind best"] if scored else []
     head += ["Weight", "Optima", "Hits", "Status"]
     rows, classes = [], []
     for i, row in lines.iterrows():
@@ -92,8 +92,9 @@ def _criteria_table(result: Any) -> str:
 
 
 TABLE_TEXT = (
-    "Bold: the best of each column. Weight: how the deciding criterion shares its belief. Optima: "
-    "distinct maxima that the starts met; hits: starts that met the best one."
+    "CV per row: cross-validated log-likelihood with its standard error. Bold: the best of each "
+    "column. Weight: how the deciding criterion shares its belief. Optima: distinct maxima that "
+    "the starts met; hits: starts that met the best one."
 )
 BUILT_IN = ("aic", "bic", "icl", "cv")
 

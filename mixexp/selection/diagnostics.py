@@ -1,4 +1,4 @@
-"""What is shown of a fitted mixture: residuals, calibration, gate regions, lines and effects.
+"""What is shown of a fitted mixture: gate regions, lines and effects.
 
 Every function returns a small frozen result, which `mixexp.plotting` draws.
 """
@@ -12,152 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from mixexp.selection.table_model import TableModel
 
 Floats = NDArray[np.float64]
 MANY_COLUMNS = 40  # beyond this only the columns with the strongest coefficients get an effect
-
-
-@dataclass(frozen=True)
-class Residuals:
-    """Randomised quantile residuals (Dunn and Smyth 1996): standard normal under the model.
-
-    Attributes
-    ----------
-    residuals, fitted, uniform, theoretical : ndarray of shape (n,)
-        Residuals, predicted means, the probability transform, and the normal quantiles that belong
-        to the sorted residuals.
-    lower, upper : ndarray of shape (n,)
-        Pointwise 95 % band of the sorted residuals under the model (order statistics).
-    p_value : float
-        Kolmogorov-Smirnov test of uniformity; optimistic, since the model was fitted to the rows.
-    """
-
-    residuals: Floats
-    fitted: Floats
-    uniform: Floats
-    theoretical: Floats
-    lower: Floats
-    upper: Floats
-    p_value: float
-
-
-def quantile_residuals(
-    cdf: Any, cdf_left: Any, fitted: Any, *, random_state: int | None = 0
-) -> Residuals:
-    """Residuals from the predictive distribution function at the observed targets.
-
-    Parameters
-    ----------
-    cdf, cdf_left : array-like of shape (n,)
-        ``P(Y <= y)`` and ``P(Y < y)``; where they differ (counts) a seeded uniform draw between
-        them is taken.
-    fitted : array-like of shape (n,)
-        Predicted means.
-    random_state : int or None
-        Seed of the draw.
-    """
-    high, low = np.asarray(cdf, float), np.asarray(cdf_left, float)
-    draw = np.random.default_rng(random_state).uniform(size=high.shape)
-    uniform = np.clip(low + draw * (high - low), 1e-12, 1 - 1e-12)
-    n = len(uniform)
-    rank = np.arange(1, n + 1)
-    band = [stats.norm.ppf(stats.beta.ppf(q, rank, n + 1 - rank)) for q in (0.025, 0.975)]
-    return Residuals(
-        residuals=stats.norm.ppf(uniform),
-        fitted=np.asarray(fitted, float),
-        uniform=uniform,
-        theoretical=stats.norm.ppf((rank - 0.5) / n),
-        lower=band[0],
-        upper=band[1],
-        p_value=float(stats.kstest(uniform, "uniform").pvalue),
-    )
-
-
-@dataclass(frozen=True)
-class PITHistogram:
-    """Histogram of the probability transform: flat under the model.
-
-    ``share`` is the share of rows per bin over the share expected; ``lower`` and ``upper`` bound
-    95 % of it under the model, bin by bin.
-    """
-
-    edges: Floats
-    share: Floats
-    lower: float
-    upper: float
-
-
-def pit_histogram(uniform: Any, bins: int | None = None) -> PITHistogram:
-    """Histogram of uniform values; about one bin for every ten rows, between 5 and 20."""
-    uniform = np.asarray(uniform, float)
-    n = len(uniform)
-    bins = bins or int(np.clip(n // 10, 5, 20))
-    counts, edges = np.histogram(uniform, bins=bins, range=(0.0, 1.0))
-    lower, upper = stats.binom.ppf([0.025, 0.975], n, 1.0 / bins) * bins / n
-    return PITHistogram(edges, counts * bins / n, float(lower), float(upper))
-
-
-@dataclass(frozen=True)
-class ClassCalibration:
-    """Predicted class probabilities against observed frequencies.
-
-    Attributes
-    ----------
-    classes : tuple of str
-    predicted, observed, error : tuple of ndarray
-        For every class: mean prediction, observed frequency and its standard error in each bin.
-    counts : tuple of ndarray
-        Rows in each bin.
-    confusion : ndarray of shape (C, C)
-        Rows by true (row) and predicted (column) class.
-    log_loss, accuracy : float
-    """
-
-    classes: tuple[str, ...]
-    predicted: tuple[Floats, ...]
-    observed: tuple[Floats, ...]
-    error: tuple[Floats, ...]
-    counts: tuple[Floats, ...]
-    confusion: NDArray[np.int_]
-    log_loss: float
-    accuracy: float
-
-
-def class_calibration(
-    proba: Any, y: Any, classes: Sequence[Any], bins: int = 8
-) -> ClassCalibration:
-    """Calibration of class probabilities in bins of equal numbers of rows."""
-    proba, names = np.asarray(proba, float), [str(c) for c in classes]
-    codes = np.array([names.index(str(value)) for value in y])
-    parts = [_bins(proba[:, c], codes == c, bins) for c in range(len(names))]
-    confusion = np.zeros((len(names), len(names)), dtype=int)
-    np.add.at(confusion, (codes, proba.argmax(axis=1)), 1)
-    own = np.clip(proba[np.arange(len(codes)), codes], 1e-300, None)
-    predicted, observed, error, counts = zip(*parts, strict=True)
-    return ClassCalibration(
-        classes=tuple(names),
-        predicted=predicted,
-        observed=observed,
-        error=error,
-        counts=counts,
-        confusion=confusion,
-        log_loss=float(-np.log(own).mean()),
-        accuracy=float(np.trace(confusion) / len(codes)),
-    )
-
-
-def _bins(
-    probability: Floats, hit: NDArray[np.bool_], bins: int
-) -> tuple[Floats, Floats, Floats, Floats]:
-    groups = np.array_split(np.argsort(probability, kind="stable"), min(bins, len(probability)))
-    predicted = np.array([probability[g].mean() for g in groups])
-    observed = np.array([hit[g].mean() for g in groups])
-    counts = np.array([len(g) for g in groups], dtype=float)
-    error = np.sqrt(np.maximum(predicted * (1 - predicted), 1e-12) / counts)
-    return predicted, observed, error, counts
 
 
 @dataclass(frozen=True)
@@ -295,6 +154,8 @@ class Surface:
         Expert most responsible for each row.
     classes : tuple of str
     held : dict
+    y_range : tuple of float or None
+        Smallest and largest target.
     """
 
     names: tuple[str, str]
@@ -306,11 +167,13 @@ class Surface:
     component: NDArray[np.intp]
     classes: tuple[str, ...]
     held: dict[str, Any]
+    y_range: tuple[float, float] | None = None
 
 
 def surface(
-    model: TableModel, raw: pd.DataFrame, names: Sequence[str], component: Any, size: int = 70
-) -> Surface:
+    model: TableModel, raw: pd.DataFrame, names: Sequence[str], component: Any, *, y: Any = None,
+    size: int = 70,
+) -> Surface:  # fmt: skip
     """Gate regions and level of the prediction over two numeric columns."""
     first, second = (_widened(_grid(model, raw, name, size)) for name in names)
     _, table, held = _slice(model, raw, names[0], size * size)
@@ -328,6 +191,7 @@ def surface(
         (names[0], names[1]), (np.asarray(first), np.asarray(second)), gate,
         level.reshape(size, size), best, points, np.asarray(component),
         tuple(str(c) for c in getattr(model.estimator, "classes_", ())), held,
+        None if y is None else (float(np.min(y)), float(np.max(y))),
     )  # fmt: skip
 
 

@@ -9,18 +9,20 @@ import numpy as np
 import pandas as pd
 
 from mixexp._component import EXPERTS, public_repr_class, resolve
-from mixexp.selection.diagnostics import (
+from mixexp.selection.calibration import (
     ClassCalibration,
-    Line,
-    PartialEffect,
     PITHistogram,
     Residuals,
-    Surface,
     class_calibration,
-    line,
-    partial_effects,
     pit_histogram,
     quantile_residuals,
+)
+from mixexp.selection.diagnostics import (
+    Line,
+    PartialEffect,
+    Surface,
+    line,
+    partial_effects,
     surface,
 )
 from mixexp.selection.prepare import Prepared
@@ -132,7 +134,7 @@ def _pictures(model: TableModel, raw: pd.DataFrame, y: Any, component: Any) -> d
     if len(columns) == 2 and all(c.kind == "numeric" for c in columns):
         complete = raw.notna().all(axis=1).to_numpy()
         parts["surface"] = surface(
-            model, raw[complete], [c.name for c in columns], component[complete]
+            model, raw[complete], [c.name for c in columns], component[complete], y=y
         )
     return parts
 

@@ -173,6 +173,9 @@ class StudyResult:
             names = [TITLES[n] for n, i in against.items() if i == line]
             verb = "prefers" if len(names) == 1 else "prefer"
             parts.append(f"{_join(names)} {verb} {self.table['label'].loc[line]}")
+            if "cv" in against and against["cv"] == line and len(names) == 1:
+                gap, error = self.paired_gap(line)
+                parts[-1] += f", {-gap:.2g} better per row (paired standard error {error:.2g})"
         text = "; ".join(parts) + "."
         return text[0].upper() + text[1:]
 

@@ -8,13 +8,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from mixexp import MoERegressor
-from mixexp.selection.diagnostics import (
-    class_calibration,
-    line,
-    partial_effects,
-    pit_histogram,
-    quantile_residuals,
-)
+from mixexp.selection.calibration import class_calibration, pit_histogram, quantile_residuals
+from mixexp.selection.diagnostics import line, partial_effects
 from mixexp.selection.explain import expert_table, gate_table
 from mixexp.selection.prepare import Roles, prepare
 from mixexp.selection.table_model import TableModel

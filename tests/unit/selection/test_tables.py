@@ -78,6 +78,9 @@ def test_missing_file_suggests_a_neighbour(tmp_path: Path) -> None:
         read_table(tmp_path / "tabel.csv")
 
 
+SHARES = [0.5, 0.4, 0.09, 0.005, 0.005]
+
+
 @pytest.fixture
 def mixed() -> pd.DataFrame:
     rng = np.random.default_rng(0)
@@ -85,7 +88,7 @@ def mixed() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "number": np.where(rng.uniform(size=n) < 0.1, np.nan, rng.normal(size=n)),
-            "kind": rng.choice(["red", "green", None, "rare1", "rare2"], n, p=[0.5, 0.4, 0.09, 0.005, 0.005]),
+            "kind": rng.choice(["red", "green", None, "rare1", "rare2"], n, p=SHARES),
         }
     )  # fmt: skip
 
@@ -98,7 +101,9 @@ def test_transform_equals_scikit_learn(mixed: pd.DataFrame) -> None:
             ("n", SimpleImputer(strategy="median", add_indicator=True), ["number"]),
             (
                 "c",
-                OneHotEncoder(drop="first", min_frequency=4, max_categories=20, sparse_output=False),
+                OneHotEncoder(
+                    drop="first", min_frequency=4, max_categories=20, sparse_output=False
+                ),
                 ["kind"],
             ),
         ]
@@ -174,7 +179,9 @@ TARGETS = {
 def test_family_is_chosen_and_said(name: str) -> None:
     table = pd.DataFrame({"y": TARGETS[name], "x": np.linspace(0, 1, 200)})
     found = prepare(table, Roles("y"))
-    expected = tuple(f for f in name.split() if f in ("gaussian", "gamma", "poisson", "multinomial"))
+    expected = tuple(
+        f for f in name.split() if f in ("gaussian", "gamma", "poisson", "multinomial")
+    )
     assert found.families == expected
     assert found.notes[0].startswith("Famil")
 
