@@ -9,7 +9,7 @@ gate says where each piece holds.
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from sklearn.datasets import make_moons
 
 from mixexp import L2, MoEClassifier, MultinomialExpert, SoftmaxGate
@@ -52,10 +52,11 @@ across, up = np.meshgrid(np.linspace(-1.9, 2.9, 240), np.linspace(-1.5, 2.0, 200
 plane = np.column_stack([across.ravel(), up.ravel()])
 
 CLASSES, EXPERTS = ["#2f6db3", "#d1762c"], ["#dcebe5", "#f0dce7"]
+shading = LinearSegmentedColormap.from_list("classes", [CLASSES[1], "white", CLASSES[0]])
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), sharey=True, layout="constrained")
 for ax, model, title in zip(axes, (one, two), ("one expert", "two experts")):
     proba = model.predict_proba(plane)[:, 0].reshape(across.shape)
-    shades = ax.contourf(across, up, proba, levels=np.linspace(0, 1, 11), cmap="RdBu", alpha=0.45)
+    shades = ax.contourf(across, up, proba, levels=np.linspace(0, 1, 11), cmap=shading, alpha=0.6)
     ax.contour(across, up, proba, levels=[0.5], colors="#1f2933", linewidths=1.6)
     ax.set_title(
         f"{title}: {model.score(X[test], y[test]):.0%} of new rows right", loc="left", fontsize=10
