@@ -30,6 +30,11 @@ def remember(steps, residuals, slot, step, change, kept, forget):
     return steps, residuals
 
 
-def mix(point, residual, steps, residuals):
-    """Anderson's proposal; with an empty history it is the EM image itself."""
-    return small.anderson(point, residual, steps, residuals, REGULARISATION)
+def mix(point, residual, gradient, steps, residuals):
+    """Anderson's proposal; with an empty history it is the EM image itself.
+
+    EM leaves a saddle in ever longer steps, from which the secant equations conclude that the
+    fixed point lies behind. Such a proposal runs against the gradient; reflected, it doubles the
+    distance from the saddle in every pass.
+    """
+    return small.anderson(point, residual, gradient, steps, residuals, REGULARISATION)

@@ -182,7 +182,9 @@ class EM(Component):
         first = state.objective == -np.inf
         slack = ROUNDING * (1 + np.abs(objective))
         accepted = (objective >= state.objective - slack) | first
-        proposal, *history = self._propose(state, accepted, accepted & ~first, point, residual)
+        proposal, *history = self._propose(
+            state, accepted, accepted & ~first, point, residual, gradient
+        )
         gain, certificate = small.gain_and_certificate(gradient, residual)
         accelerated = np.logical_or.reduce(proposal != image, axis=1)
         done = (gain <= self.tol) & (certificate <= self.gradient_tol)
@@ -202,7 +204,7 @@ class EM(Component):
         )
         return evaluated if accepted.all() else _retreat(state, evaluated, accepted)
 
-    def _propose(self, state, accepted, kept, point, residual):
+    def _propose(self, state, accepted, kept, point, residual, gradient):
         """Next points and new histories; a rejected mix forgets its history."""
         steps, residuals = state.history_step, state.history_residual
         if self.acceleration == 0:
@@ -216,7 +218,7 @@ class EM(Component):
             kept,
             ~accepted & state.accelerated,
         )
-        return mix(point, residual, steps, residuals), steps, residuals
+        return mix(point, residual, gradient, steps, residuals), steps, residuals
 
 
 def _retreat(state, evaluated, accepted):

@@ -189,12 +189,14 @@ def softmax_glm_pass(X_gate, X_expert, y, weight, offset, trials, family, link, 
     )
 
 
-def anderson(point, residual, steps, residuals, regularisation):
+def anderson(point, residual, gradient, steps, residuals, regularisation):
     """Anderson's mixture of the last images: (S, d) from histories (S, h, d)."""
     gram = residuals @ residuals.transpose(0, 2, 1)
     trace = np.einsum("shh->s", gram)[:, None, None]
     regular = gram + (regularisation * trace + 1e-300) * np.eye(gram.shape[-1])
     right = np.einsum("shd,sd->sh", residuals, residual)
     mixing = np.linalg.solve(regular, right[:, :, None])
-    change = ((steps + residuals).transpose(0, 2, 1) @ mixing)[:, :, 0]
-    return point + residual - change
+    change = residual - ((steps + residuals).transpose(0, 2, 1) @ mixing)[:, :, 0]
+    descends = (gradient * change).sum(axis=1) < 0
+    reflected = descends & ((gradient * residual).sum(axis=1) > 0)
+    return point + np.where(reflected[:, None], -change, change)

@@ -353,10 +353,12 @@ def gain_and_certificate(gradient, residual):
 
 
 @entry
-def anderson(point, residual, steps, residuals, regularisation):
+def anderson(point, residual, gradient, steps, residuals, regularisation):
     """Anderson's mixture of the last images, (S, d); the plain image where that is not finite.
 
-    point and residual = image - point (S, d); steps and residuals (S, h, d): past differences.
+    point, residual = image - point and the objective's gradient (S, d); steps and residuals
+    (S, h, d): past differences. Near a saddle the secant equations lead to the saddle, against
+    the gradient; such a step is reflected.
     """
     S, h, d = steps.shape
     proposal = np.empty((S, d))
@@ -377,14 +379,19 @@ def anderson(point, residual, steps, residuals, regularisation):
         for i in range(h):
             gram[i, i] += regularisation * trace + 1e-300
         _solve_in_place(gram, right, mixing)
-        finite = True
+        ascent, plain_ascent = 0.0, 0.0
         for a in range(d):
-            value = point[s, a] + residual[s, a]
+            change = residual[s, a]
             for i in range(h):
-                value -= mixing[i] * (steps[s, i, a] + residuals[s, i, a])
-            proposal[s, a] = value
-            finite = finite and math.isfinite(value)
-        if not finite:
-            for a in range(d):
-                proposal[s, a] = point[s, a] + residual[s, a]
+                change -= mixing[i] * (steps[s, i, a] + residuals[s, i, a])
+            proposal[s, a] = change
+            ascent += gradient[s, a] * change
+            plain_ascent += gradient[s, a] * residual[s, a]
+        reflected = ascent < 0.0 and plain_ascent > 0.0
+        finite = math.isfinite(ascent)
+        for a in range(d):
+            finite = finite and math.isfinite(proposal[s, a])
+        for a in range(d):
+            change = -proposal[s, a] if reflected else proposal[s, a]
+            proposal[s, a] = point[s, a] + (change if finite else residual[s, a])
     return proposal

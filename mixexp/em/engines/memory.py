@@ -114,8 +114,8 @@ class _Kernel:
         # whole kernel blocks, and never more than CHUNKS partial sums
         self.step = max(SMALL, -(-rows.n // CHUNKS))
         self.step += -self.step % 256
-        widest = max(len(model.gate_columns), len(model.expert_columns)) + 1
-        self.uses_blas = cpu.uses_blas(widest, model.K)
+        self.sizes = len(model.gate_columns) + 1, len(model.expert_columns) + 1
+        self.uses_blas = cpu.uses_blas(max(self.sizes), model.K)
         scaling = model.scaling
         self.arguments = (
             rows.X,
@@ -130,7 +130,7 @@ class _Kernel:
             float(scaling.y_centre[0]),
             1 / float(scaling.y_scale[0]),
             _EMPTY if rows.weight is None else rows.weight,
-            _EMPTY if rows.offset is None else rows.offset,
+            _EMPTY if rows.offset is None else rows.offset / scaling.y_scale[0],
             _EMPTY if rows.trials is None else rows.trials,
             model.expert.kernel_code,
             LINKS[model.expert.link_name].code,
@@ -138,6 +138,11 @@ class _Kernel:
 
     def packed(self, W, B, dispersion, constant):
         """Statistics of all rows as the kernel returns them, chunks in order."""
+        if (W.shape[2], B.shape[2]) != self.sizes:  # compiled code checks no bounds
+            raise ValueError(
+                f"coefficients of {W.shape[2]} and {B.shape[2]} columns for designs of "
+                f"{self.sizes[0]} and {self.sizes[1]}"
+            )
         parameters = tuple(map(np.ascontiguousarray, (W, B, dispersion, constant)))
         starts = range(0, self.n, self.step)
         chunk = functools.partial(self._chunk, parameters)

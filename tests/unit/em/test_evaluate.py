@@ -9,7 +9,7 @@ from mixexp.em.evaluate import _Compiled, _Composed, evaluator
 from mixexp.em.model import MoEModel
 from mixexp.em.params import take
 from mixexp.em.rows import Rows
-from mixexp.experts import BinomialExpert, GaussianExpert, PoissonExpert
+from mixexp.experts import BinomialExpert, GammaExpert, GaussianExpert, PoissonExpert
 from mixexp.gates import SoftmaxGate
 from mixexp.penalties import L2
 from mixexp.scaling import Scaling
@@ -29,10 +29,13 @@ def problem(expert, gate, K, n=400, S=5, seed=0):
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n, 3))
     y = rng.poisson(np.exp(0.3 * X[:, 0] + 0.5 * (X[:, 1] > 0)))
+    y = y + 0.5 * isinstance(expert, GammaExpert)
     trials = y + 3.0 if isinstance(expert, BinomialExpert) else None
     rows = Rows(X, y[:, None].astype(float), weight=rng.uniform(0.5, 2, n), trials=trials)
     scaling = Scaling(np.zeros(3), np.ones(3), np.zeros(1), np.ones(1))
     columns = (np.array([0, 2]), np.arange(3)) if K == 2 else (np.arange(3), np.arange(3))
+    if not gate.uses_columns:
+        columns = (np.array([], dtype=int), columns[1])
     model = MoEModel(gate, expert, K, *columns, scaling)
     start = model.from_responsibilities(rows, rng.dirichlet(np.ones(K), size=(S, n)))
     return rows, model, start

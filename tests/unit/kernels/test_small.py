@@ -64,14 +64,26 @@ def test_unpack():
 
 def test_anderson_equals_numpy():
     rng = np.random.default_rng(1)
-    point, residual = rng.normal(size=(4, 7)), rng.normal(size=(4, 7))
-    steps, residuals = rng.normal(size=(4, 5, 7)), rng.normal(size=(4, 5, 7))
+    point, residual, gradient = rng.normal(size=(3, 40, 7))
+    steps, residuals = rng.normal(size=(2, 40, 5, 7))
     steps[:, 3:], residuals[:, 3:] = 0, 0
-    expected = reference.anderson(point, residual, steps, residuals, 1e-12)
-    assert_allclose(small.anderson(point, residual, steps, residuals, 1e-12), expected, rtol=1e-8)
+    arguments = point, residual, gradient, steps, residuals, 1e-12
+    assert_allclose(small.anderson(*arguments), reference.anderson(*arguments), rtol=1e-7)
 
 
 def test_anderson_of_an_unbounded_history_is_the_image():
-    point, residual = np.ones((1, 2)), np.ones((1, 2))
-    history = np.full((1, 3, 2), np.inf)
-    assert_allclose(small.anderson(point, residual, history, history, 1e-12), 2 * point)
+    one, history = np.ones((1, 2)), np.full((1, 3, 2), np.inf)
+    assert_allclose(small.anderson(one, one, one, history, history, 1e-12), 2 * one)
+
+
+def test_anderson_solves_a_linear_map():
+    rng = np.random.default_rng(2)
+    contraction, fixed = 0.9 * np.linalg.qr(rng.normal(size=(3, 3)))[0], rng.normal(size=3)
+    points = rng.normal(size=(5, 3))
+    residual = (points - fixed) @ (contraction - np.eye(3)).T
+    steps, residuals = np.diff(points, axis=0)[None], np.diff(residual, axis=0)[None]
+    proposal = small.anderson(
+        points[-1:], residual[-1:], residual[-1:], steps[:, -3:], residuals[:, -3:], 1e-15
+    )
+    ascends = (proposal - points[-1]) @ residual[-1] > 0
+    assert_allclose(proposal[0], fixed if ascends else 2 * points[-1] - fixed, rtol=1e-6)
