@@ -48,7 +48,7 @@ def smallest_allowed(model: MoEModel, params, units: float) -> float:
     return max(least, min(SHARE * units, ROWS_CAP, SHARE_CAP * units / model.K))
 
 
-def is_regular(model: MoEModel, params, mass, units: float):
+def is_regular(model: MoEModel, params, mass, units: float, ease: float = 1.0):
     """Which optima are regular.
 
     Parameters
@@ -58,6 +58,8 @@ def is_regular(model: MoEModel, params, mass, units: float):
         Weights of the experts, sums of w r.
     units : float
         `count_units` of the rows: the mass is read as shares of it.
+    ease : float
+        Factor on the smallest allowed size; below one for the almost regular.
 
     Returns
     -------
@@ -71,4 +73,4 @@ def is_regular(model: MoEModel, params, mass, units: float):
     sizes = mass * (units / mass.sum(axis=-1, keepdims=True))
     least = smallest_allowed(model, params if mass.ndim == 1 else take(params, 0), units)
     # 1e-6: an expert of exactly 10 rows of 200 must not fail by rounding or by slow convergence
-    return inside & (sizes.min(axis=-1) >= least * (1 - 1e-6))
+    return inside & (sizes.min(axis=-1) >= least * ease * (1 - 1e-6))

@@ -20,6 +20,8 @@ from .starts.moves import duplicate, remove
 from .starts.screen import Pool, Screen, join
 from .starts.table import Table, canonical_table
 
+PATIENCE = 4  # rounds of local search without gain
+
 
 class Optimum(NamedTuple):
     """One distinct optimum that the starts met.
@@ -74,7 +76,7 @@ class MultiStart(Component):
         Effort: multiplies the numbers of candidates and of local searches.
     table_size : int, default=2000
         Distinct rows beyond this number are sampled for the search.
-    max_rounds : int, default=6
+    max_rounds : int, default=8
         Rounds of local search at most on the last rung.
 
     References
@@ -85,7 +87,7 @@ class MultiStart(Component):
     "SMEM algorithm for mixture models", Neural Computation 12.
     """
 
-    def __init__(self, n_starts=1.0, table_size=2000, max_rounds=6):
+    def __init__(self, n_starts=1.0, table_size=2000, max_rounds=8):
         self.n_starts = n_starts
         self.table_size = table_size
         self.max_rounds = max_rounds
@@ -192,17 +194,24 @@ class _Ladder:
         pool = self._nested(screen, pool, below)
         rounds = self.settings.max_rounds if last else 1
         pool = self._local_search(screen, k, pool, rounds)
-        if last:
-            top = screen.select(pool, 6)
-            pool = screen.merge(join([screen.advance(top, 600)]))
-        return screen.select(pool, 12)
+        return self._finished(screen, pool) if last else screen.select(pool, 8)
+
+    def _finished(self, screen, pool: Pool) -> Pool:
+        """The best run to convergence; more of them while no regular one is left."""
+        order = list(pool.order)
+        done = None
+        while order and (done is None or not done.regular.any()):
+            part, order = order[:6], order[6:]
+            finished = screen.advance(pool.take(part), 1000)
+            done = finished if done is None else join([done, finished])
+        return screen.merge(join([done, pool.take(order)]) if order else done)
 
     def _candidates(self, k, below: Pool):
         make = self.make
         batches = [make.divisions(k), make.elemental(k)]
         for i in below.order[:2]:
             params = take(below.params, int(i))
-            grown = make.insertions(params, make.count(6), make.count(150))
+            grown = make.insertions(params, make.count(6), make.count(250))
             if grown:
                 batches.append((stack(grown), [("insertion",)] * len(grown)))
             batches.append(make.splits(params))
@@ -223,27 +232,32 @@ class _Ladder:
         """Take an expert out, put another in; keep what is better, until nothing is."""
         failures = 0
         tried: list[float] = []
-        for _ in range(rounds):
+        for round_ in range(rounds):
             best = pool.order[0]
             height = pool.objective[best]
-            place = next((i for i in pool.order if not self._tried(pool, i, tried)), best)
+            place = self._untried(pool, tried, almost=round_ % 2 == 1)
             tried.append(pool.objective[place])
             params = take(pool.params, int(place))
-            batches = [self._shaken(screen, params)]
-            exchanged = self._exchanges(params, k)
-            if exchanged:
-                batches.append((stack(exchanged), [("exchange",)] * len(exchanged)))
+            batches = [self._shaken(screen, params), *(self._exchanges(params, k) if k > 1 else [])]
             moved = screen.race(screen.enter(*gather(batches)), [(10, 16), (30, 8)], 100)
             pool = screen.merge(join([pool, moved]))
             best = pool.order[0]
             better = pool.objective[best] > height + 1e-4 / self.units
             failures = 0 if better else failures + 1
-            if failures == 3:
+            if failures == PATIENCE:
                 break
         return pool
 
-    def _tried(self, pool, i, tried):
-        return any(abs(pool.objective[i] - value) <= 1e-3 / self.units for value in tried)
+    def _untried(self, pool, tried, almost: bool):
+        """The highest optimum not yet searched around; ``almost`` counts the nearly regular too."""
+        order = pool.order
+        if almost:
+            order = [i for i in np.argsort(-pool.objective, kind="stable") if pool.near[i]]
+        known = np.array(tried)
+        for i in order:
+            if not np.any(np.abs(pool.objective[i] - known) <= 1e-3 / self.units):
+                return i
+        return pool.order[0]
 
     def _shaken(self, screen, params):
         """The parameters shaken, with their gate as it is and flattened: (batch, kinds)."""
@@ -257,12 +271,15 @@ class _Ladder:
 
     def _exchanges(self, params, k):
         """Every expert in turn taken out, and another put in where it gains most."""
-        n, draws = self.make.count(3), self.make.count(40)
-        return [
-            grown
-            for j in range(k)
-            for grown in self.make.insertions(remove(params, j), n, draws)
-        ]
+        make, batches = self.make, []
+        for j in range(k):
+            fewer = remove(params, j)
+            grown = make.insertions(fewer, make.count(3), make.count(60))
+            if grown:
+                batches.append((stack(grown), [("exchange",)] * len(grown)))
+            split, kinds = make.splits(fewer, make.count(3))
+            batches.append((split, [("exchange",)] * len(kinds)))
+        return batches
 
 
 def _n_experts(params: MoEParams) -> int:

@@ -127,20 +127,27 @@ class Generator:
                     columns.append((held[:, k] * inside + 1e-6 * weight)[:, None])
         return np.hstack(columns)
 
-    def splits(self, params: MoEParams):
-        """Each expert duplicated and cut in two along the scores: (batch, kinds)."""
+    def splits(self, params: MoEParams, n: int | None = None):
+        """Experts duplicated and cut in two along a score: (batch, kinds).
+
+        All cuts, or ``n`` random ones.
+        """
         b = moves.base(self.model, self.d, params)
         weight = self.table.rows.weight
-        resp = []
-        for k in range(b.resp.shape[1]):
-            held = weight * (b.resp[:, k] + 1e-12)
-            for score in [b.log_p, *self.scores[:3]]:
-                side = np.where(_ranks(score, held) > 0.5, 0.95, 0.05)
-                r = b.resp[:, k]
-                resp.append(
-                    np.column_stack([np.delete(b.resp, k, axis=1), r * side, r * (1 - side)])
-                )
-        return from_partitions(self.model, self.d, np.stack(resp)), [("split",)] * len(resp)
+        scores = [b.log_p, *self.scores[:6]]
+        cuts = [(k, score) for k in range(b.resp.shape[1]) for score in range(len(scores))]
+        if n is not None and n < len(cuts):
+            cuts = [cuts[i] for i in sorted(self.rng.choice(len(cuts), size=n, replace=False))]
+        resp, begin = [], []
+        for k, score in cuts:
+            r = b.resp[:, k]
+            side = np.where(_ranks(scores[score], weight * (r + 1e-12)) > 0.5, 0.95, 0.05)
+            column = b.resp.copy()
+            column[:, k] = r * side
+            resp.append(np.column_stack([column, r * (1 - side)]))
+            begin.append(moves.duplicate(self.model, params, k, 0.5))
+        batch = from_partitions(self.model, self.d, np.stack(resp), 3, stack(begin))
+        return batch, [("split",)] * len(resp)
 
 
 def _ranks(score, weight):

@@ -104,14 +104,19 @@ def _guard(model, d, weights, old, value, new):
     return experts, np.where(worse, value, new_value)
 
 
-def fit_gates(model: MoEModel, d: Designs, resp, steps: int):
-    """Batch of gates, each fitted to responsibilities (S, m, K) by guarded Newton steps."""
-    return stack([_fit_gate(model, d, one, steps) for one in resp])
+def fit_gates(model: MoEModel, d: Designs, resp, steps: int, gates=None):
+    """Batch of gates, each fitted to responsibilities (S, m, K) by guarded Newton steps.
+
+    ``gates``: where to begin, a batch; default is equal probabilities.
+    """
+    S, _, K = resp.shape
+    if gates is None:
+        gates = stack([model.gate.initial(K, d.gate.shape[1])] * S)
+    return stack([_fit_gate(model, d, resp[s], steps, take(gates, s)) for s in range(S)])
 
 
-def _fit_gate(model, d, resp, steps):
+def _fit_gate(model, d, resp, steps, params):
     gate = model.gate
-    params = gate.initial(resp.shape[1], d.gate.shape[1])
     weighted = resp * d.weight[:, None]
     value = (weighted * gate.log_prob(params, d.gate)).sum()
     for _ in range(steps):
@@ -128,10 +133,17 @@ def _fit_gate(model, d, resp, steps):
     return params
 
 
-def from_partitions(model: MoEModel, d: Designs, resp, steps: int = 4) -> MoEParams:
-    """Batch of parameters from responsibilities (S, m, K): experts and gate fitted to them."""
+def from_partitions(model: MoEModel, d: Designs, resp, steps: int = 4, begin=None) -> MoEParams:
+    """Batch of parameters from responsibilities (S, m, K): experts and gate fitted to them.
+
+    ``begin``: a batch of parameters to begin from; default is neutral.
+    """
     S, m, K = resp.shape
     weights = np.moveaxis(resp, 0, 1).reshape(m, S * K) * d.weight[:, None]
-    experts = fit_experts(model, d, weights, steps)
+    experts = None
+    if begin is not None:
+        experts = tree_map(lambda leaf: leaf.reshape(S * K, *leaf.shape[2:]), begin.expert)
+    experts = fit_experts(model, d, weights, steps, experts)
     batch = tree_map(lambda leaf: leaf.reshape(S, K, *leaf.shape[1:]), experts)
-    return MoEParams(fit_gates(model, d, resp, min(steps, 3)), batch)
+    gates = fit_gates(model, d, resp, min(steps, 2), None if begin is None else begin.gate)
+    return MoEParams(gates, batch)

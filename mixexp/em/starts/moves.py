@@ -174,7 +174,7 @@ def grow(model: MoEModel, d: Designs, b: Base, inserted: Inserted, chosen) -> li
         )
         out.append(MoEParams(model.gate.split(b.params.gate, parent, share), experts))
         if model.gate.uses_columns:
-            out.append(MoEParams(take(fit_gates(model, d, resp[None], 3), 0), experts))
+            out.append(MoEParams(take(fit_gates(model, d, resp[None], 2), 0), experts))
     return out
 
 

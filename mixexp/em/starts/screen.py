@@ -12,17 +12,20 @@ from ..model import MoEModel
 from ..params import concatenate, size, take
 from ..regular import is_regular
 
+ALMOST = 0.6  # share of the smallest allowed size from which an optimum is almost regular
+
 
 class Pool(NamedTuple):
     """S starts on their way.
 
-    params : MoEParams batch; objective (S,) penalised, per unit weight; regular (S,) bool;
-    mass (S, K); kinds: S tuples of the kinds of start that were merged into this one.
+    params : MoEParams batch; objective (S,) penalised, per unit weight; regular, near (S,) bool:
+    regular, and at least almost so (a stepping stone of the local search); mass (S, K); kinds: S tuples of the kinds of start that were merged into this one.
     """
 
     params: Any
     objective: np.ndarray
     regular: np.ndarray
+    near: np.ndarray
     mass: np.ndarray
     kinds: list
 
@@ -32,6 +35,7 @@ class Pool(NamedTuple):
             take(self.params, index),
             self.objective[index],
             self.regular[index],
+            self.near[index],
             self.mass[index],
             [self.kinds[i] for i in index],
         )
@@ -47,6 +51,7 @@ def join(pools) -> Pool:
         concatenate([pool.params for pool in pools]),
         np.concatenate([pool.objective for pool in pools]),
         np.concatenate([pool.regular for pool in pools]),
+        np.concatenate([pool.near for pool in pools]),
         np.concatenate([pool.mass for pool in pools]),
         [kinds for pool in pools for kinds in pool.kinds],
     )
@@ -74,9 +79,8 @@ class Screen:
         """A pool of new starts, not yet advanced."""
         S = size(params)
         empty = np.full(S, -np.inf)
-        return Pool(
-            params, empty, np.ones(S, bool), np.full((S, self.model.K), np.nan), list(kinds)
-        )
+        mass = np.full((S, self.model.K), np.nan)
+        return Pool(params, empty, np.ones(S, bool), np.ones(S, bool), mass, list(kinds))
 
     def advance(self, pool: Pool, passes: int, acceleration: int = 8) -> Pool:
         """Every start some passes further, and judged."""
@@ -102,17 +106,22 @@ class Screen:
         final = self.engine.run(self.model, pool.params)
         mass = final.statistics.expert.mass
         regular = is_regular(self.model, pool.params, mass, self.units)
-        return pool._replace(mass=mass, regular=regular)
+        near = is_regular(self.model, pool.params, mass, self.units, ALMOST)
+        return pool._replace(mass=mass, regular=regular, near=near)
 
-    def select(self, pool: Pool, n: int, irregular: float = 0.25) -> Pool:
-        """The n best distinct starts; at most a share of the places goes to irregular ones."""
+    def select(self, pool: Pool, n: int) -> Pool:
+        """The n best distinct starts; at most a third of the places goes to irregular ones.
+
+        The almost regular go before the others, which get at most a tenth.
+        """
         pool = self.merge(pool)
         order = pool.order
         good = [i for i in order if pool.regular[i]]
-        bad = [i for i in order if not pool.regular[i]]
-        room = max(n - len(good), int(irregular * n))
-        bad = bad[:room]
-        return pool.take(good[: n - len(bad)] + bad)
+        almost = [i for i in order if pool.near[i] and not pool.regular[i]]
+        bad = [i for i in order if not pool.near[i]]
+        almost = almost[: max(n - len(good), n // 4)]
+        bad = bad[: max(n - len(good) - len(almost), n // 10)]
+        return pool.take(good[: n - len(almost) - len(bad)] + almost + bad)
 
     def merge(self, pool: Pool) -> Pool:
         """Starts that have met are one, with their kinds together."""
