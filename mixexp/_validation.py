@@ -48,9 +48,9 @@ def check_row_input(values, name, n, *, positive=False, whole=False):
     """(n,) float64 row-wise input such as an offset, an exposure or the trials."""
     if values is None:
         return None
+    if np.ndim(values) == 0:
+        values = np.full(n, values)
     values = check_array(values, ensure_2d=False, dtype=np.float64, input_name=name).ravel()
-    if len(values) == 1 and n != 1:
-        values = np.repeat(values, n)
     if len(values) != n:
         raise ValueError(f"{name} needs one value per row: got {len(values)} for {n} rows.")
     if positive and not values.min() > 0:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-
 BLOCK = 8192
+SMALL = 65536  # entries up to which a sparse block is made dense
 
 
 def blocks(n: int, size: int = BLOCK):
@@ -34,6 +34,10 @@ class Scaling(NamedTuple):
     def identity(cls, p: int, m: int) -> Scaling:
         return cls(np.zeros(p), np.ones(p), np.zeros(m), np.ones(m))
 
+    def of(self, columns) -> Scaling:
+        """The scaling of some columns."""
+        return self._replace(x_centre=self.x_centre[columns], x_scale=self.x_scale[columns])
+
     def target(self, y):
         return (y - self.y_centre) / self.y_scale
 
@@ -41,13 +45,16 @@ class Scaling(NamedTuple):
 def design(X, columns, scaling: Scaling):
     """Standardised columns of a block of rows, behind a column of ones: (rows, 1 + len(columns)).
 
-    A sparse block is scaled but not centred, and stays sparse.
+    A sparse block is scaled but not centred, and stays sparse unless it is so small that the
+    overhead of sparse products outweighs them.
     """
     scale = scaling.x_scale[columns]
+    if sparse.issparse(X) and X.shape[0] * len(columns) <= SMALL:
+        X, columns, scaling = X[:, columns].toarray(), slice(None), scaling.of(columns)
     if sparse.issparse(X):
         scaled = X[:, columns].astype(np.float64) @ sparse.diags_array(1 / scale)
         return sparse.hstack([np.ones((X.shape[0], 1)), scaled], format="csr")
-    out = np.empty((X.shape[0], len(columns) + 1))
+    out = np.empty((X.shape[0], len(scale) + 1))
     out[:, 0] = 1
     np.divide(X[:, columns] - scaling.x_centre[columns], scale, out=out[:, 1:])
     return out

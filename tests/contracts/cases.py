@@ -38,7 +38,7 @@ def _gamma(rng, mean, trials):
 
 
 def _multinomial(rng, mean, trials):
-    return np.digitize(mean * rng.uniform(0.5, 1.5, mean.shape), [0.8, 1.4]).astype(float)
+    return np.digitize(mean * rng.gamma(3.0, 0.33, mean.shape), [0.6, 1.2]).astype(float)
 
 
 # From positive means around one (and trials) to a target inside the family's support.
@@ -98,11 +98,12 @@ def target(name: str, rng, mean, trials):
 
 
 def problem(gate: str, expert: str, link=None, n=120, p=2, seed=0, **settings) -> Problem:
-    """Rows whose target depends on x in another way on either side of x_0 = 0."""
+    """Rows of two regimes, divided softly by the first column."""
     rng = np.random.default_rng(seed)
     X = rng.uniform(-1, 1, (n, p)) * np.linspace(1, 2, p) + np.linspace(0, 3, p)
     x = (X - X.mean(axis=0)) / X.std(axis=0)
-    mean = np.where(x[:, 0] > 0, 1.5 + 0.4 * x[:, 0] - 0.1 * x[:, -1], 0.6 - 0.1 * x[:, 0])
+    first = rng.random(n) < 1 / (1 + np.exp(-1.5 * x[:, 0]))
+    mean = np.where(first, 1.5 + 0.4 * x[:, 0] - 0.1 * x[:, -1], 0.6 - 0.1 * x[:, 0])
     part = build(expert, link, **settings)
     takes = getattr(part, "takes", ())
     trials = rng.integers(3, 12, n).astype(float) if "trials" in takes else None

@@ -1,0 +1,272 @@
+"""Laws of a whole fit: weights, row-wise inputs, storage, and the scale of columns and target."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy import sparse, special
+
+from mixexp import EM, MoEClassifier, MoERegressor
+from tests.contracts.cases import pairs, parts, problem
+
+SOLVER = EM(max_passes=3000, tol=1e-15, gradient_tol=1e-9)
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def fit(case, X=None, y=None, start=None, K=2, **inputs):
+    """A fit from the two halves of the first column, run to rounding."""
+    cls = MoEClassifier if case.expert.classifies else MoERegressor
+    start = case.labels() if start is None else start
+    if K == 1:  # no gate to speak of
+        start = np.zeros(len(start), dtype=int)
+    model = cls(K, gate=case.gate, expert=case.expert, start=start, solver=SOLVER)
+    given = case.inputs if not case.expert.classifies else {}
+    X = case.rows.X if X is None else X
+    return model.fit(X, case.y if y is None else y, **{**given, **inputs})
+
+
+def log_prob(model, case, X=None, y=None, **inputs):
+    X = case.rows.X if X is None else X
+    given = {} if case.expert.classifies else {**case.inputs, **inputs}
+    return model.log_prob(X, case.y if y is None else y, **given)
+
+
+@pairs
+def test_weight_two_equals_the_row_twice(gate, family, link):
+    case = problem(gate, family, link)
+    weight = np.random.default_rng(1).integers(1, 3, case.rows.n)
+    index = np.repeat(np.arange(case.rows.n), weight)
+    twice = case._replace(rows=case.rows.take(index))
+    weighted = fit(case, sample_weight=weight.astype(float))
+    repeated = fit(twice, start=case.labels()[index])
+    assert_allclose(weighted.loglik_, repeated.loglik_, rtol=1e-10)
+    assert_allclose(log_prob(weighted, case), log_prob(repeated, case), atol=1e-6)
+
+
+@parts
+def test_weight_zero_equals_no_row(gate, family):
+    case = problem(gate, family)
+    keep = np.random.default_rng(1).random(case.rows.n) < 0.8
+    case.rows.X[~keep, 0] *= 50  # rows that no one must look at
+    fewer = case._replace(rows=case.rows.take(keep))
+    weighted = fit(case, sample_weight=keep.astype(float))
+    without = fit(fewer, start=case.labels()[keep])
+    assert_allclose(weighted.loglik_, without.loglik_, rtol=1e-10)
+    assert_allclose(weighted.coef_, without.coef_, rtol=1e-6, atol=1e-6)
+
+
+@parts
+def test_the_scale_of_the_weights_does_not_move_the_fit(gate, family):
+    case = problem(gate, family)
+    weight = np.random.default_rng(1).uniform(0.5, 2, case.rows.n)
+    one, other = (fit(case, sample_weight=factor * weight) for factor in (1.0, 1024.0))
+    assert_allclose(one.coef_, other.coef_, rtol=1e-7, atol=1e-8)
+
+
+@parts
+def test_a_constant_offset_is_a_shift_of_the_intercepts(gate, family):
+    case = problem(gate, family)
+    if "offset" not in getattr(case.expert, "takes", ()):
+        with pytest.raises((TypeError, ValueError), match="offset"):
+            fit(case, offset=0.1)
+        return
+    shifted = fit(case, offset=np.full(case.rows.n, 0.1))
+    plain = fit(case)
+    assert_allclose(shifted.loglik_, plain.loglik_, rtol=1e-9)
+    assert_allclose(shifted.intercept_ + 0.1, plain.intercept_, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["poisson", "gamma"])
+def test_an_exposure_is_an_offset_of_its_logarithm(family):
+    case = problem("softmax", family)
+    exposure = np.random.default_rng(2).uniform(0.5, 2, case.rows.n)
+    by_exposure = fit(case, exposure=exposure)
+    by_offset = fit(case, offset=np.log(exposure))
+    assert np.array_equal(by_exposure.coef_, by_offset.coef_)
+
+
+def test_a_row_of_k_trials_has_the_likelihood_of_k_single_rows():
+    case = problem("softmax", "binomial")
+    model = fit(case)
+    rows = case.rows
+    X = rows.X[:1]
+    for k in range(1, 5):
+        for successes in range(k + 1):
+            probability = model.responsibilities(X, [0.0], trials=[0.0])[0]
+            p = model.predict_experts(X, trials=[1.0])[0]
+            single = np.log(probability @ (p**successes * (1 - p) ** (k - successes)))
+            constant = np.log(special.comb(k, successes))
+            together = model.log_prob(X, [successes], trials=[k])[0]
+            assert_allclose(together, single + constant, rtol=1e-10)
+
+
+@parts
+def test_one_expert_on_trials_equals_one_on_single_rows(gate, family):
+    if family != "binomial":
+        return
+    case = problem(gate, family)
+    trials, y = case.rows.trials.astype(int), case.y.astype(int)
+    index = np.repeat(np.arange(case.rows.n), trials)
+    single = np.concatenate([np.arange(k) < s for k, s in zip(trials, y, strict=True)])
+    whole = fit(case, K=1)
+    rows = case.rows.take(index)._replace(y=single[:, None].astype(float), trials=None)
+    alone = fit(case._replace(rows=rows), start=np.zeros(len(index)), K=1)
+    constant = np.log(special.comb(trials, y)).sum()
+    assert_allclose(whole.loglik_, alone.loglik_ + constant, rtol=1e-10)
+
+
+@pytest.mark.parametrize("small", [True, False], ids=["small blocks", "large blocks"])
+@pairs
+def test_sparse_rows_have_the_optimum_of_dense_ones(gate, family, link, small, monkeypatch):
+    if not small:
+        monkeypatch.setattr("mixexp.scaling.SMALL", 0)
+    case = problem(gate, family, link)
+    X = np.where(np.abs(case.rows.X) < 0.3, 0, case.rows.X)
+    dense = fit(case, X=X)
+    thin = fit(case, X=sparse.csr_array(X), start=dense)
+    # Sparse columns are not centred: a family's own ridge on intercepts means another one there.
+    ridged = hasattr(case.expert, "ridge")
+    assert_allclose(thin.loglik_, dense.loglik_, rtol=1e-9, atol=1e-3 if ridged else 0)
+    close = 1e-2 if ridged else 1e-6
+    assert_allclose(log_prob(thin, case, sparse.csr_array(X)), log_prob(dense, case, X), atol=close)
+
+
+@pytest.mark.parametrize("kind", [sparse.csc_array, sparse.coo_array, sparse.csr_matrix])
+def test_any_sparse_format_is_taken(kind):
+    case = problem("softmax", "gaussian")
+    X = np.where(np.abs(case.rows.X) < 0.3, 0, case.rows.X)
+    assert_allclose(fit(case, X=kind(X)).coef_, fit(case, X=sparse.csr_array(X)).coef_, rtol=1e-12)
+
+
+@parts
+def test_float32_columns_first_and_read_only_give_the_fit_of_plain_arrays(gate, family):
+    case = problem(gate, family)
+    X = case.rows.X.astype(np.float32)
+    plain = fit(case, X=X.astype(np.float64))
+    fixed = X.astype(np.float64)
+    fixed.setflags(write=False)
+    for other in (X, np.asfortranarray(X), fixed):
+        assert_allclose(fit(case, X=other).coef_, plain.coef_, rtol=1e-7, atol=1e-9)
+
+
+@pairs
+def test_the_input_is_not_written_to(gate, family, link):
+    case = problem(gate, family, link, n=60)
+    X, y = case.rows.X.copy(), case.y.copy()
+    fit(case)
+    assert np.array_equal(case.rows.X, X)
+    assert np.array_equal(case.y, y)
+
+
+@pairs
+def test_coefficients_on_the_users_scale_reproduce_the_predictions(gate, family, link):
+    from mixexp.kernels.links import LINKS
+
+    case = problem(gate, family, link)
+    model, X = fit(case), case.rows.X
+    logits = model.gate_intercept_ + X[:, model._gate_columns] @ model.gate_coef_.T
+    share = special.softmax(logits, axis=1)
+    assert_allclose(model.gate_proba(X), share, rtol=1e-9, atol=1e-12)
+    if case.expert.classifies:
+        eta = model.intercept_ + np.einsum("np,kcp->nkc", X, model.coef_)
+        by_hand = np.einsum("nk,nkc->nc", share, special.softmax(eta, axis=2))
+        assert_allclose(model.predict_proba(X), by_hand, rtol=1e-8, atol=1e-12)
+        return
+    eta = model.intercept_ + X @ model.coef_.T
+    mean = LINKS[case.expert.link_name].mean(eta)
+    if case.rows.trials is not None:
+        mean = mean * case.rows.trials[:, None]
+    if np.isfinite(mean).all():
+        by_hand = (share * mean).sum(axis=1)
+        assert_allclose(model.predict(X, **case.inputs), by_hand, rtol=1e-8)
+
+
+@parts
+def test_an_affine_change_of_the_columns_keeps_the_fitted_density(gate, family):
+    case = problem(gate, family)
+    moved = case.rows.X * np.array([-3.0, 0.01]) + np.array([100.0, -5.0])
+    start = case.labels()
+    one, other = fit(case, start=start), fit(case, X=moved, start=start)
+    assert_allclose(other.loglik_, one.loglik_, rtol=1e-9)
+    assert_allclose(log_prob(other, case, moved), log_prob(one, case), atol=1e-6)
+
+
+@pytest.mark.parametrize(("shift", "scale"), [(10.0, 1.0), (0.0, -1e-8), (-1e3, 1e8)])
+def test_an_affine_change_of_the_target_moves_the_gaussian_fit_with_it(shift, scale):
+    case = problem("softmax", "gaussian")
+    one = fit(case)
+    other = fit(case, y=shift + scale * case.y)
+    assert_allclose(other.coef_, scale * one.coef_, rtol=1e-5, atol=1e-7 * abs(scale))
+    assert_allclose(other.intercept_, shift + scale * one.intercept_, rtol=1e-5)
+    assert_allclose(other.dispersion_, abs(scale) * one.dispersion_, rtol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["gamma"])
+def test_a_change_of_the_targets_unit_shifts_the_log_mean(family):
+    case = problem("softmax", family)
+    one, other = fit(case), fit(case, y=1000 * case.y)
+    assert_allclose(other.intercept_, one.intercept_ + np.log(1000), rtol=1e-6)
+    assert_allclose(other.dispersion_, one.dispersion_, rtol=1e-5)
+
+
+@parts
+def test_columns_of_wild_scale_give_the_same_fitted_density(gate, family):
+    case = problem(gate, family)
+    wild = case.rows.X * np.array([1e-8, 1e8])
+    one, other = fit(case), fit(case, X=wild, start=case.labels())
+    assert_allclose(other.loglik_, one.loglik_, rtol=1e-9)
+    assert_allclose(log_prob(other, case, wild), log_prob(one, case), atol=1e-6)
+
+
+EXTRA = {
+    "constant": lambda X: np.full(len(X), 7.0),
+    "zero": lambda X: np.zeros(len(X)),
+    "huge constant": lambda X: np.full(len(X), 1e12),
+    "copy": lambda X: X[:, 0],
+    "collinear": lambda X: 2 * X[:, 0] - X[:, 1] + 1,
+    "nearly collinear": lambda X: X[:, 0] * (1 + 1e-12),
+}
+
+
+@pytest.mark.parametrize("extra", EXTRA)
+@parts
+def test_a_column_without_news_keeps_the_fitted_density(gate, family, extra):
+    case = problem(gate, family)
+    more = np.column_stack([case.rows.X, EXTRA[extra](case.rows.X)])
+    one, other = fit(case), fit(case, X=more, start=case.labels())
+    # A ridge of its own, on centred coefficients, may cost a family 1e-4 of log-likelihood.
+    ridged = hasattr(case.expert, "ridge")
+    assert_allclose(other.loglik_, one.loglik_, rtol=1e-8, atol=1e-4 if ridged else 0)
+    assert_allclose(log_prob(other, case, more), log_prob(one, case), atol=1e-5 * (1 + 99 * ridged))
+
+
+@parts
+def test_free_parameters_are_counted(gate, family):
+    case = problem(gate, family)
+    model = fit(case)
+    by_hand = {"softmax": 3, "constant": 1}
+    experts = {"gaussian": 8, "poisson": 6, "binomial": 6, "gamma": 8, "multinomial": 12}
+    if gate in by_hand and family in experts:
+        assert model.n_free_ == by_hand[gate] + experts[family]
+    assert model.n_free_ == model.fit_summary_.n_free
+
+
+@parts
+def test_the_labels_of_a_start_only_name_the_experts(gate, family):
+    case = problem(gate, family)
+    one, other = fit(case), fit(case, start=1 - case.labels())
+    assert_allclose(other.coef_, one.coef_[::-1], rtol=1e-6, atol=1e-7)
+
+
+def test_several_responses_are_independent_inside_an_expert():
+    case = problem("softmax", "gaussian")
+    X = case.rows.X
+    Y = np.column_stack([case.y, 1 - 2 * X[:, 1] + np.cos(5 * X[:, 0])])
+    model = MoERegressor(2, start=case.labels(), solver=SOLVER).fit(X, Y)
+    mean = model.predict_experts(X)
+    logs = -0.5 * ((Y[:, None] - mean) / model.dispersion_) ** 2
+    logs = logs - np.log(model.dispersion_) - 0.5 * np.log(2 * np.pi)
+    joint = np.log(model.gate_proba(X)) + logs.sum(axis=2)
+    assert_allclose(model.log_prob(X, Y), special.logsumexp(joint, axis=1), rtol=1e-9)
+    assert_allclose(model.loglik_, special.logsumexp(joint, axis=1).sum(), rtol=1e-9)
