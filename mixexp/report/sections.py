@@ -53,7 +53,7 @@ def comparison(study: TableStudy) -> str:
         )
     return (
         _criteria_table(result)
-        + f'<p class="muted">{esc(TABLE_TEXT)}</p>'
+        + f'<p class="muted">{esc(TABLE_TEXT + CV_TEXT * ("cv_loglik" in result.table))}</p>'
         + grid(curves)
         + _baseline(study)
         + _notes(result.notes)
@@ -92,10 +92,10 @@ def _criteria_table(result: Any) -> str:
 
 
 TABLE_TEXT = (
-    "CV per row: cross-validated log-likelihood with its standard error. Bold: the best of each "
-    "column. Weight: how the deciding criterion shares its belief. Optima: distinct maxima that "
-    "the starts met; hits: starts that met the best one."
+    "Bold: the best of each column. Weight: how the deciding criterion shares its belief. Optima: "
+    "distinct maxima that the starts met; hits: starts that met the best one."
 )
+CV_TEXT = " CV per row: cross-validated log-likelihood with its standard error."
 BUILT_IN = ("aic", "bic", "icl", "cv")
 
 
@@ -144,7 +144,7 @@ def chosen_model(study: TableStudy) -> str:
         f"{len(explanation.sizes)} experts, each {FORMULAS[study.family]}; the gate, a softmax of "
         "its own lines, gives each row its mixture of them."
         if several
-        else f"One expert: {FORMULAS[study.family].replace('its own', 'one')}; no gate."
+        else f"One expert: {_single(FORMULAS[study.family])}; no gate."
     )
     parts = [f"<p>{esc(intro)}</p>", "<h3>Experts</h3>", frame(explanation.sizes)]
     if isinstance(explanation.experts, dict):
@@ -162,6 +162,10 @@ def chosen_model(study: TableStudy) -> str:
             _regions(study),
         ]
     return "".join(parts)
+
+
+def _single(formula: str) -> str:
+    return formula.replace(" of its own", "").replace("its own", "one")
 
 
 def _regions(study: TableStudy) -> str:

@@ -275,13 +275,16 @@ def _within_one_error(
 
 
 def _notes(flat: Sequence[tuple[Cell, FitRecord]]) -> list[str]:
-    notes = []
+    """What the fits have to say; fits that say the same are named together."""
+    said: dict[str, list[str]] = {}
     for cell, record in flat:
         where = f"{cell.label}, K = {record.n_experts}" if cell.label else f"K = {record.n_experts}"
         if record.estimator is None:
-            notes.append(f"{where} could not be fitted: {record.error}")
+            said.setdefault(f"could not be fitted: {record.error}", []).append(where)
         elif record.estimator.status_.name != "CONVERGED":
-            notes.append(f"{where}: {record.estimator.status_.value}")
+            said.setdefault(record.estimator.status_.value, []).append(where)
+    notes = [f"{'; '.join(places)} \u2013 {text}" for text, places in said.items()]
+    for cell, record in flat:
         notes.extend(f"{cell.label}: {note}" if cell.label else note for note in record.notes)
     return notes
 

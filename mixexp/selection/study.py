@@ -9,6 +9,7 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.model_selection import ParameterGrid
+from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -173,6 +174,15 @@ class SelectionStudy(Component):
             "one_se": bool(self.one_se),
             "random_state": _integer_seed(self.random_state),
         }
+
+    @property
+    def classes_(self) -> Any:
+        """Classes of the chosen classifier."""
+        return self.best_estimator_.classes_
+
+    def __sklearn_tags__(self) -> Any:
+        """Those of the template: a study of classifiers is a classifier."""
+        return get_tags(self.estimator)
 
     def predict(self, X: Any, **inputs: Any) -> Any:
         """Predictions of the chosen model."""
