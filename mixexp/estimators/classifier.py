@@ -30,11 +30,12 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
 
     Attributes
     ----------
-    classes_ : ndarray (C,)
-    coef_ : ndarray (K, C, p); intercept_ : (K, C)
-        Experts' coefficients on the user's scale, centred over the classes.
-    gate_coef_, gate_intercept_, loglik_, status_, starts_, ...
-        As for `MoERegressor`.
+    classes_ : ndarray of shape (C,)
+    coef_ : ndarray of shape (K, C, p)
+        Experts' slopes on the user's scale, centred over the classes.
+    intercept_ : ndarray of shape (K, C)
+    gate_coef_, gate_intercept_, loglik_, status_, starts_, expert_sizes_
+        These and the others are those of `MoERegressor`.
 
     References
     ----------

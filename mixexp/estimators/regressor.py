@@ -39,24 +39,38 @@ class MoERegressor(RegressorMixin, BaseMoE):
 
     Attributes
     ----------
-    coef_ : ndarray (K, p) or (K, m, p); intercept_ : (K,) or (K, m)
-        Experts' coefficients on the user's scale.
-    dispersion_ : ndarray (K,) or (K, m), or None
+    coef_ : ndarray of shape (K, p) or (K, m, p)
+        Experts' slopes on the user's scale, over ``expert_feature_names_``.
+    intercept_ : ndarray of shape (K,) or (K, m)
+    dispersion_ : ndarray of shape (K,) or (K, m), or None
         Standard deviations (Gaussian) or shapes (gamma).
-    gate_coef_ : ndarray (K, p_gate); gate_intercept_ : (K,)
-        Gate coefficients, centred over the experts.
+    gate_coef_ : ndarray of shape (K, p_gate)
+        Gate slopes, centred over the experts, over ``gate_feature_names_``.
+    gate_intercept_ : ndarray of shape (K,)
+    expert_sizes_ : ndarray of shape (K,)
+        Sum of the weighted responsibilities of each expert.
+    n_experts_ : int
     loglik_ : float
         Weighted log-likelihood, all constants included.
-    n_free_, n_units_, fit_summary_
+    n_free_ : int
+        Free parameters.
+    n_units_ : float
+        Sum of the weights.
+    fit_summary_ : FitSummary
         What information criteria read.
-    status_ : Status; converged_ : bool; certificate_ : float; n_iter_ : int
-        How the fit ended, the largest absolute gradient, and the passes over the rows.
+    status_ : Status
+        How the fit ended.
+    converged_ : bool
+    regular_ : bool
+        Whether no expert owes its fit to a handful of rows or to a bound.
+    certificate_ : float
+        Largest absolute gradient of the objective, per unit weight, standardised.
+    n_iter_ : int
+        Passes over the rows of the final run.
     objective_path_ : ndarray
         Penalised log-likelihood per unit weight after every pass; it never falls.
     starts_ : pandas.DataFrame
         The distinct optima that the starts met and how often.
-    expert_sizes_ : ndarray (K,)
-        Sum of the weighted responsibilities of each expert.
 
     References
     ----------

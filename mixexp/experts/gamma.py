@@ -15,7 +15,7 @@ class GammaExpert(GLMExpert):
     """y | x ~ Gamma with mean link^-1(a_k + b_k' x + offset) and shape k (variance mean^2 / shape).
 
     The shape is the maximum-likelihood one, bounded above by ``max_shape`` and by
-    ``max_ratio``^-2 times the smallest shape (the shape is an inverse squared scale), for the
+    ``1 / max_ratio**2`` times the smallest shape (the shape is an inverse squared scale), for the
     reason that bounds the Gaussian's scales.
 
     Parameters
@@ -24,8 +24,8 @@ class GammaExpert(GLMExpert):
     link : {"log", "inverse", "identity"}, default "log"
     tied_shape : bool, default=False
         One shape for all experts.
-    tied : None, "all" or sequence of int
-        Positions, among the experts' columns, of slopes that all experts share.
+    tied : None, "all" or sequence of int or str
+        Positions among the experts' columns, or names, of slopes that all experts share.
     max_shape : float, default=1e6
     max_ratio : float, default=1e-2
     """

@@ -1,0 +1,76 @@
+"""Sphinx directive ``.. mixexp-table:: <name>``: tables made from the enum and the registries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+
+def _registry(name: str, filled_by: str) -> dict:
+    """A registry, after the import that fills it."""
+    import_module(filled_by)
+    return getattr(import_module("mixexp._component"), name)
+
+
+def _statuses() -> Iterator[list[str]]:
+    from mixexp import Status
+
+    yield ["``status_``", "``converged_``", "Sentence"]
+    for status in Status:
+        yield [f"``{status.name}``", "yes" if status.converged else "no", status.value]
+
+
+def _experts() -> Iterator[list[str]]:
+    parts = _registry("EXPERTS", "mixexp.experts")
+
+    yield ["``expert=``", "Links (default first)", "Row-wise inputs", "Dispersion"]
+    names = {"gaussian": "standard deviation", "gamma": "shape"}
+    for name, part in parts.items():
+        links = ", ".join(getattr(part, "links", ())) or "softmax"
+        yield [f"``{name}``", links, ", ".join(part.takes) or "none", names.get(name, "none")]
+
+
+def _criteria() -> Iterator[list[str]]:
+    parts = _registry("CRITERIA", "mixexp.selection")
+
+    yield ["``criterion=``", "In words"]
+    for name, part in parts.items():
+        yield [f"``{name}``", part.meaning]
+
+
+def _penalties() -> Iterator[list[str]]:
+    parts = _registry("PENALTIES", "mixexp.penalties")
+
+    yield ["Penalty", "What it is"]
+    for part in parts.values():
+        yield [f"``{part.__name__}``", (part.__doc__ or "").strip().split("\n")[0]]
+
+
+TABLES = {
+    "status": _statuses,
+    "experts": _experts,
+    "criteria": _criteria,
+    "penalties": _penalties,
+}
+
+
+class MixexpTable(SphinxDirective):
+    """One of `TABLES` as a list-table."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        text = [".. list-table::", "   :header-rows: 1", ""]
+        for row in TABLES[self.arguments[0]]():
+            for i, cell in enumerate(row):
+                text.append(f"   {'*' if i == 0 else ' '} - {' '.join(cell.split())}")
+        return self.parse_text_to_nodes("\n".join([*text, ""]))
+
+
+def setup(app):
+    """Called by Sphinx."""
+    app.add_directive("mixexp-table", MixexpTable)
+    return {"parallel_read_safe": True}
