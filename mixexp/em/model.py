@@ -6,8 +6,8 @@ import functools
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import special
 
+from ..kernels.reference import log_sum_exp
 from .params import MoEParams, PassResult, Statistics, stack, tree_map
 from .rows import Rows, Scaling, blocks, design
 from .threads import single_threaded_blas
@@ -73,7 +73,7 @@ class MoEModel(NamedTuple):
 
     def log_prob(self, params, rows: Rows):
         """(n,) log p(y | x), in the user's units of y."""
-        return special.logsumexp(self.log_joint(params, rows), axis=1)
+        return log_sum_exp(self.log_joint(params, rows))
 
     def responsibilities(self, params, rows: Rows):
         """(n, K) posterior probabilities of the experts."""
@@ -91,7 +91,7 @@ class MoEModel(NamedTuple):
         joint = self.gate.log_prob(params.gate, X_gate) + self.expert.log_density(
             params.expert, X_expert, y, offset, rows.trials
         )
-        log_p = special.logsumexp(joint, axis=1)
+        log_p = log_sum_exp(joint)
         if resp is None:
             resp = special.softmax(joint, axis=1)
         resp = resp * weight[:, None]

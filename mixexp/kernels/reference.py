@@ -10,6 +10,7 @@ information with respect to the linear predictor, and the sufficient statistic o
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -58,6 +59,13 @@ def log_softmax(logits):
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
+def log_sum_exp(values):
+    """Logarithm of the sum of exponentials along the last axis; the values are finite."""
+    top = values.max(axis=-1, keepdims=True)
+    return (top + np.log(np.exp(values - top).sum(axis=-1, keepdims=True)))[..., 0]
+
+
+@functools.cache
 def class_pairs(K):
     """Indices (k, l), k < l, of the pairs of classes in the order of all statistics."""
     return np.triu_indices(K, 1)
@@ -173,7 +181,7 @@ def softmax_glm_pass(X_gate, X_expert, y, weight, offset, trials, family, link, 
     eta = X_expert @ B.T + offset[:, None]
     unit = UNITS[family](eta, link, y[:, None], trials[:, None], dispersion[None, :])
     joint = log_gate + np.maximum(unit.log_density, IMPOSSIBLE)
-    log_p = special.logsumexp(joint, axis=1)
+    log_p = log_sum_exp(joint)
     # not exp(joint - log_p): where every expert is impossible that would not sum to one
     resp = weight[:, None] * special.softmax(joint, axis=1)
     gate = np.exp(log_gate)
