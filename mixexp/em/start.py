@@ -11,16 +11,14 @@ import numpy as np
 from .._component import Component
 from .engines import MemoryEngine
 from .model import MoEModel
-from .params import MoEParams, stack, take
+from .params import MoEParams, concatenate, size, stack, take
 from .regular import count_units
 from .rows import Rows, standardisation
 from .starts.candidates import Generator, gather
 from .starts.fixed import designs
-from .starts.moves import duplicate, remove
+from .starts.moves import base, duplicate, remove
 from .starts.screen import Pool, Screen, join
 from .starts.table import Table, canonical_table
-
-PATIENCE = 4  # rounds of local search without gain
 
 
 class Optimum(NamedTuple):
@@ -76,8 +74,9 @@ class MultiStart(Component):
         Effort: multiplies the numbers of candidates and of local searches.
     table_size : int, default=2000
         Distinct rows beyond this number are sampled for the search.
-    max_rounds : int, default=8
-        Rounds of local search at most on the last rung.
+    max_rounds : int, default=12
+        Rounds of local search at most on the last rung; it ends earlier when K rounds in turn,
+        and at least two, have brought nothing.
 
     References
     ----------
@@ -87,7 +86,7 @@ class MultiStart(Component):
     "SMEM algorithm for mixture models", Neural Computation 12.
     """
 
-    def __init__(self, n_starts=1.0, table_size=2000, max_rounds=8):
+    def __init__(self, n_starts=1.0, table_size=2000, max_rounds=12):
         self.n_starts = n_starts
         self.table_size = table_size
         self.max_rounds = max_rounds
@@ -244,7 +243,7 @@ class _Ladder:
             best = pool.order[0]
             better = pool.objective[best] > height + 1e-4 / self.units
             failures = 0 if better else failures + 1
-            if failures == PATIENCE:
+            if failures == max(2, k):
                 break
         return pool
 
@@ -261,20 +260,22 @@ class _Ladder:
 
     def _shaken(self, screen, params):
         """The parameters shaken, with their gate as it is and flattened: (batch, kinds)."""
-        gates = [self.model.gate.flatten(params.gate, share) for share in (1.0, 0.3, 0.05)]
-        if not self.model.gate.uses_columns:
-            gates = gates[:1] * 2
-        batch = stack([params._replace(gate=gate) for gate in gates])
-        times = self.make.count(4)
-        shaken = screen.shake(batch, self.make.rng, times)
-        return shaken, [("shaken",)] * (len(gates) * times)
+        gate, batches = self.model.gate, []
+        for i in range(self.make.count(6)):
+            flat = gate.flatten(params.gate, (0.3, 0.05)[i % 2])
+            gates = [params.gate, flat] if gate.uses_columns else [params.gate]
+            batch = stack([params._replace(gate=one) for one in gates])
+            batches.append(screen.shake(batch, self.make.rng))
+        shaken = concatenate(batches)
+        return shaken, [("shaken",)] * size(shaken)
 
     def _exchanges(self, params, k):
-        """Every expert in turn taken out, and another put in where it gains most."""
+        """Every expert in turn taken out, and another put in elsewhere: (batch, kinds) each."""
         make, batches = self.make, []
+        resp = base(self.model, self.designs, params).resp
         for j in range(k):
             fewer = remove(params, j)
-            grown = make.insertions(fewer, make.count(3), make.count(60))
+            grown = make.insertions(fewer, make.count(3), make.count(60), [resp[:, j]])
             if grown:
                 batches.append((stack(grown), [("exchange",)] * len(grown)))
             split, kinds = make.splits(fewer, make.count(3))

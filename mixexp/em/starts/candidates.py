@@ -77,8 +77,11 @@ class Generator:
         gate = self.model.gate.initial(K, self.d.gate.shape[1])
         return MoEParams(stack([gate] * S), experts), [("elemental",)] * S
 
-    def insertions(self, params: MoEParams, n: int, draws: int):
-        """The best ways to add an expert to ``params``: list of larger parameters."""
+    def insertions(self, params: MoEParams, n: int, draws: int, avoid=()):
+        """The best ways to add an expert to ``params``: list of larger parameters.
+
+        ``avoid``: responsibilities (m,) that the new expert shall not repeat.
+        """
         model, d = self.model, self.d
         b = moves.base(model, d, params)
         K = b.resp.shape[1]
@@ -96,7 +99,8 @@ class Generator:
         if not len(best):
             return []
         again = moves.partial_em(model, d, b, take(first.experts, best), parent[best], share, 6)
-        return moves.grow(model, d, b, again, moves.pick(again, d.weight, n, 0.7 * least))
+        chosen = moves.pick(again, d.weight, n, 0.7 * least, 0.8, avoid)
+        return moves.grow(model, d, b, again, chosen)
 
     def _concentrated(self, b, draws, least):
         """Candidate experts from `_insertion_weights`, refitted to the rows they suit best."""
@@ -106,9 +110,8 @@ class Generator:
         score = expert_log_density(model, d, experts) - b.log_p[:, None]
         total = d.weight.sum()
         target = self.rng.choice([1.2 * least, 0.1 * total, 0.25 * total], size=W.shape[1])
-        narrow = fit_experts(
-            model, d, moves.concentrate(score, d.weight, np.maximum(target, 1.2 * least)), 2, experts
-        )
+        rows = moves.concentrate(score, d.weight, np.maximum(target, 1.2 * least))
+        narrow = fit_experts(model, d, rows, 2, experts)
         return tree_map(lambda *leaves: np.concatenate(leaves), experts, narrow)
 
     def _insertion_weights(self, b, draws):

@@ -135,21 +135,23 @@ def partial_em(model, d: Designs, b: Base, experts, parent, share, steps, resp=N
     return Inserted(experts, parent, resp, value + d.weight @ b.log_p)
 
 
-def pick(inserted: Inserted, weight, n: int, least: float, overlap: float = 0.8):
-    """Positions of the n best candidates of at least some weight that differ in their rows."""
+def pick(inserted: Inserted, weight, n: int, least: float, overlap: float, avoid=()):
+    """Positions of the n best candidates of at least some weight that differ in their rows.
+
+    ``avoid``: responsibilities (m,) from which they shall differ as well.
+    """
     mass = weight @ inserted.resp
     chosen: list[int] = []
+    taken = list(avoid)
     for j in np.argsort(-inserted.value, kind="stable"):
         if len(chosen) == n:
             break
-        if not mass[j] > least:
-            continue
-        common = [
-            weight @ np.minimum(inserted.resp[:, j], inserted.resp[:, i]) / max(mass[j], mass[i])
-            for i in chosen
-        ]
-        if all(c <= overlap for c in common):
+        if mass[j] > least and all(
+            weight @ np.minimum(inserted.resp[:, j], resp) <= overlap * max(mass[j], weight @ resp)
+            for resp in taken
+        ):
             chosen.append(int(j))
+            taken.append(inserted.resp[:, j])
     return chosen
 
 

@@ -19,7 +19,8 @@ class Pool(NamedTuple):
     """S starts on their way.
 
     params : MoEParams batch; objective (S,) penalised, per unit weight; regular, near (S,) bool:
-    regular, and at least almost so (a stepping stone of the local search); mass (S, K); kinds: S tuples of the kinds of start that were merged into this one.
+    regular, and at least almost so (a stepping stone of the local search); mass (S, K);
+    kinds: S tuples of the kinds of start that were merged into this one.
     """
 
     params: Any
@@ -88,19 +89,17 @@ class Screen:
         result = solver.run(self.model, pool.params, self.engine)
         return self.judge(pool._replace(params=result.params, objective=result.objective))
 
-    def shake(self, params, rng, times: int, passes: int = 12):
-        """Parameters brought to where other samples of the rows would take them.
+    def shake(self, params, rng, passes: int = 12):
+        """Parameters brought to where another sample of the rows would take them.
 
-        Every set is run for some passes with exponential row weights (the Bayesian bootstrap of
-        Rubin, 1981, Annals of Statistics 9, 130-134), several times: noise of the size that the
-        data themselves leave in the parameters.
+        The batch is run for some passes with exponential row weights (the Bayesian bootstrap of
+        Rubin, 1981, Annals of Statistics 9, 130-134): noise of the size that the data themselves
+        leave in the parameters.
         """
-        rows, shaken = self.engine.rows, []
-        for _ in range(times):
-            noisy = rows._replace(weight=rows.weight * rng.standard_exponential(rows.n))
-            solver = EM(passes, tol=1e-8 / self.units, gradient_tol=1e-4)
-            shaken.append(solver.run(self.model, params, MemoryEngine(noisy, self.model)).params)
-        return concatenate(shaken)
+        rows = self.engine.rows
+        noisy = rows._replace(weight=rows.weight * rng.standard_exponential(rows.n))
+        solver = EM(passes, tol=1e-8 / self.units, gradient_tol=1e-4)
+        return solver.run(self.model, params, MemoryEngine(noisy, self.model)).params
 
     def judge(self, pool: Pool) -> Pool:
         final = self.engine.run(self.model, pool.params)
