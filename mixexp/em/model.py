@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..kernels.reference import log_sum_exp
+from ..kernels.reference import log_softmax, log_sum_exp
 from .params import MoEParams, PassResult, Statistics, stack, tree_map
 from .rows import Rows, Scaling, blocks, design
 from .threads import single_threaded_blas
@@ -77,7 +77,7 @@ class MoEModel(NamedTuple):
 
     def responsibilities(self, params, rows: Rows):
         """(n, K) posterior probabilities of the experts."""
-        return special.softmax(self.log_joint(params, rows), axis=1)
+        return np.exp(log_softmax(self.log_joint(params, rows)))
 
     def statistics(self, params, rows: Rows, resp=None) -> PassResult:
         """Log-likelihood and additive statistics of a block.
@@ -93,7 +93,7 @@ class MoEModel(NamedTuple):
         )
         log_p = log_sum_exp(joint)
         if resp is None:
-            resp = special.softmax(joint, axis=1)
+            resp = np.exp(log_softmax(joint))
         resp = resp * weight[:, None]
         loglik = weight @ log_p - weight.sum() * np.log(self.scaling.y_scale).sum()
         return PassResult(
