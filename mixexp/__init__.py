@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "MoERegressor": "mixexp.estimators",
     "MoEClassifier": "mixexp.estimators",
-    "load": "mixexp.estimators",
+    "load": "mixexp.selection",
     "SoftmaxGate": "mixexp.gates",
     "ConstantGate": "mixexp.gates",
     "GaussianExpert": "mixexp.experts",

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 
 
 class Component(BaseEstimator):
-    """A part of a model: hyper-parameters only, set once in ``__init__`` and never written in a fit.
+    """A part of a model: hyper-parameters, set once in ``__init__`` and never written in a fit.
 
     Parts are scikit-learn objects, so that ``clone``, ``set_params(gate__penalty__alpha=...)``
     and grid searches over whole parts work.

@@ -326,14 +326,14 @@ class _Decoder:
         raise ValueError(f"unknown tag {tag!r}")
 
 
-def _from_bytes(data: bytes, kind: str) -> tuple[Any, FileMeta]:
+def _from_bytes(data: bytes, kind: str | None) -> tuple[Any, FileMeta]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         listed = archive.infolist()
         infos = {info.filename: info for info in listed}
         if len(infos) != len(listed) or sum(info.file_size for info in listed) > len(data):
             raise ValueError("repeated or overlapping members")
         manifest = _read_manifest(archive, infos)
-        if manifest["kind"] != kind:
+        if kind is not None and manifest["kind"] != kind:
             raise PersistenceError(
                 f"holds {manifest['kind']!r} data, not the {kind!r} that is needed"
             )
@@ -341,17 +341,17 @@ def _from_bytes(data: bytes, kind: str) -> tuple[Any, FileMeta]:
     tree = decoder.decode(manifest["tree"])
     if decoder.arrays:
         raise ValueError("an array that the tree does not use")
-    return tree, FileMeta(kind, manifest["mixexp_version"], manifest["format_version"])
+    return tree, FileMeta(manifest["kind"], manifest["mixexp_version"], manifest["format_version"])
 
 
-def load_tree(path: str | os.PathLike[str], *, kind: str) -> tuple[Any, FileMeta]:
+def load_tree(path: str | os.PathLike[str], *, kind: str | None) -> tuple[Any, FileMeta]:
     """Read a tree that :func:`save_tree` wrote.
 
     Parameters
     ----------
     path : path-like
-    kind : str
-        What is wanted; a file that holds something else is refused.
+    kind : str or None
+        What is wanted; a file that holds something else is refused. None takes any kind.
 
     Returns
     -------

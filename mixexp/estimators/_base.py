@@ -1,4 +1,4 @@
-"""What all estimators of mixtures of experts share: fitting and what does not depend on the target."""
+"""What all estimators share: fitting, and what does not depend on the kind of target."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from .._validation import (
 from ..em.driver import EM
 from ..em.fitting import Fit, fit_rows
 from ..em.model import MoEModel
-from ..em.params import MoEParams, stack, take
 from ..em.online import OnlineState, first_state, online_step
+from ..em.params import MoEParams, stack, take
 from ..em.rows import Rows, Scaling, blocks, standardisation
 from ..em.start import MultiStart
 from ..em.status import Status

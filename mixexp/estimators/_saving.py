@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from .. import experts, gates, penalties
+from .. import experts, gates
 from .._component import EXPERTS, GATES, PENALTIES
 from .._persistence import (
     PersistenceError,
     component_from_tree,
     component_to_tree,
-    load_tree,
     namedtuple_to_tree,
     save_tree,
 )
@@ -53,25 +52,10 @@ def known_classes() -> dict[str, type]:
 
 
 def save(model, path) -> None:
-    """Write a fitted estimator; see `load`."""
+    """Write a fitted estimator; see `mixexp.load`."""
     from .. import __version__
 
     save_tree(path, to_tree(model), kind=KIND, version=__version__)
-
-
-def load(path) -> Any:
-    """A fitted estimator from a file that its ``save`` wrote.
-
-    Loading executes nothing: the file holds arrays and plain values, and names only classes of
-    this package.
-
-    Raises
-    ------
-    PersistenceError
-        If the file is damaged, truncated, foreign or of a newer format (a ValueError).
-    """
-    tree, _ = load_tree(path, kind=KIND)
-    return from_tree(tree)
 
 
 def to_tree(model) -> dict[str, Any]:

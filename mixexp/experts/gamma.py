@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import special, stats as distributions
+from scipy import special
+from scipy import stats as distributions
 
 from .._component import EXPERTS, register
 from ..kernels import reference
 from .glm import GLMExpert, GLMParams
+
+LOWEST_SHAPE = 1e-6
 
 
 @register(EXPERTS, "gamma")
@@ -86,7 +89,7 @@ class GammaExpert(GLMExpert):
 
     def _bounded(self, shape):
         highest = np.minimum(self.max_shape, shape.min(axis=-2, keepdims=True) / self.max_ratio**2)
-        return np.clip(shape, 1e-6, highest)
+        return np.clip(shape, LOWEST_SHAPE, highest)
 
     def _high(self, shape):
         highest = np.minimum(self.max_shape, shape.min(axis=-2, keepdims=True) / self.max_ratio**2)
@@ -120,7 +123,7 @@ def gamma_shape(mean_extra):
     Newton's method on log a from the bound of Minka (2002, "Estimating a gamma distribution"),
     which converges for every argument; six steps reach rounding.
     """
-    s = np.maximum(-np.asarray(mean_extra, dtype=float), 1e-12)
+    s = np.clip(-np.asarray(mean_extra, dtype=float), 1e-12, 1 / LOWEST_SHAPE)
     a = (3 - s + np.sqrt((s - 3) ** 2 + 24 * s)) / (12 * s)
     for _ in range(6):
         value = np.log(a) - special.digamma(a) - s

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import special, stats as distributions
+from scipy import special
+from scipy import stats as distributions
 
 from .._component import EXPERTS, register
 from ..kernels import reference

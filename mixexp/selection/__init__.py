@@ -2,7 +2,20 @@
 
 from mixexp._component import CRITERIA
 from mixexp.selection.criteria import AIC, BIC, ICL, AICc, Criterion
+from mixexp.selection.loading import load
 from mixexp.selection.result import StudyResult
 from mixexp.selection.study import SelectionStudy
+from mixexp.selection.table_model import TableModel
 
-__all__ = ["AIC", "BIC", "CRITERIA", "ICL", "AICc", "Criterion", "SelectionStudy", "StudyResult"]
+__all__ = [
+    "AIC",
+    "BIC",
+    "CRITERIA",
+    "ICL",
+    "AICc",
+    "Criterion",
+    "SelectionStudy",
+    "StudyResult",
+    "TableModel",
+    "load",
+]

@@ -120,12 +120,17 @@ class TableModel:
     @classmethod
     def load(cls, path: str | Path) -> TableModel:
         """Read a file written by `save`; nothing in it is executed."""
+        tree, _ = load_tree(path, kind=KIND)
+        return cls.from_tree(tree)
+
+    @classmethod
+    def from_tree(cls, tree: Any) -> TableModel:
+        """The model of a file's tree."""
         from mixexp.estimators._saving import from_tree
 
-        tree, _ = load_tree(path, kind=KIND)
         try:
             parts = tree["preprocessor"], str(tree["target"]), dict(tree["inputs"])
             preprocessor = TablePreprocessor.from_tree(parts[0])
         except (KeyError, TypeError, ValueError) as error:
-            raise PersistenceError(f"{path} lacks a part of the model ({error}).") from error
+            raise PersistenceError(f"the file lacks a part of the model ({error}).") from error
         return cls(from_tree(tree["estimator"]), preprocessor, *parts[1:])

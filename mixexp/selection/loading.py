@@ -1,0 +1,39 @@
+"""`load`: whatever model a file holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mixexp._persistence import PersistenceError, load_tree
+from mixexp.estimators import _saving
+from mixexp.selection import table_model
+
+
+def load(path: str | Path) -> Any:
+    """A fitted model from a file that ``save`` or ``mixexp study`` wrote.
+
+    Loading executes nothing: the file holds arrays and plain values, and names only classes of
+    this package.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    MoERegressor, MoEClassifier or TableModel
+        A `TableModel` (an estimator with the preprocessing of its table) from the file of a
+        study on a table.
+
+    Raises
+    ------
+    PersistenceError
+        If the file is damaged, truncated, foreign or of a newer format (a ValueError).
+    """
+    tree, meta = load_tree(path, kind=None)
+    if meta.kind == _saving.KIND:
+        return _saving.from_tree(tree)
+    if meta.kind == table_model.KIND:
+        return table_model.TableModel.from_tree(tree)
+    raise PersistenceError(f"{path} holds {meta.kind!r} data, which is not a model.")
