@@ -10,6 +10,7 @@ from .model import MoEModel
 from .rows import Rows
 
 BISECTIONS = 60
+LARGEST = 1e300
 
 
 class Components(NamedTuple):
@@ -59,8 +60,10 @@ def variance(parts: Components, expert):
     centre = mean(parts)
     for j in range(out.shape[1]):
         within = expert.variance(parts.mean[:, :, j], parts.trials, parts.dispersion[:, j])
-        spread = (parts.mean[:, :, j] - centre[:, [j]]) ** 2
-        out[:, j] = (parts.prob * (within + spread)).sum(axis=1)
+        # An expert without a say may have a mean beyond any square.
+        with np.errstate(over="ignore"):
+            spread = np.minimum((parts.mean[:, :, j] - centre[:, [j]]) ** 2, LARGEST)
+            out[:, j] = (parts.prob * np.minimum(within + spread, LARGEST)).sum(axis=1)
     return out
 
 
