@@ -19,8 +19,8 @@ y = np.array(["lower", "upper"])[1 - codes]
 train, test = slice(0, 400), slice(400, None)
 
 # %%
-# How many experts?
-# -----------------
+# One expert and two
+# ------------------
 # The log-likelihood of new rows judges the probabilities, not only the labels. One expert is an
 # ordinary softmax regression. Classes that separate make coefficients large, so both halves get a
 # small ridge penalty.
@@ -34,7 +34,7 @@ def make(n_experts):
     )
 
 
-models = {n_experts: make(n_experts).fit(X[train], y[train]) for n_experts in (1, 2, 3)}
+models = {n_experts: make(n_experts).fit(X[train], y[train]) for n_experts in (1, 2)}
 for n_experts, model in models.items():
     per_row = model.log_prob(X[test], y[test]).mean()
     right = model.score(X[test], y[test])
@@ -44,8 +44,7 @@ for n_experts, model in models.items():
 # Regions
 # -------
 # Left: one expert. Middle: the class regions of two experts. Right: which expert the gate
-# prefers, with the boundary that this expert draws inside its region. Two straight pieces are
-# enough here: the third expert does not help on new rows.
+# prefers, with the boundary that this expert draws inside its region.
 
 one, two = models[1], models[2]
 across, up = np.meshgrid(np.linspace(-1.9, 2.9, 240), np.linspace(-1.5, 2.0, 200))
