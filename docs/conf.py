@@ -45,6 +45,8 @@ html_theme = "pydata_sphinx_theme"
 html_title = "mixexp"
 html_static_path = ["_static"]
 html_show_sourcelink = False
+leaves = "quickstart model em choosing_k adding_a_family design"
+html_sidebars = {page: [] for page in leaves.split()}  # nothing to navigate there
 html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": False,

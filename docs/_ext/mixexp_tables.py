@@ -10,9 +10,11 @@ from sphinx.util.docutils import SphinxDirective
 
 
 def _registry(name: str, filled_by: str) -> dict:
-    """A registry, after the import that fills it."""
+    """The package's own parts of a registry, after the import that fills it."""
     import_module(filled_by)
-    return getattr(import_module("mixexp._component"), name)
+    parts = getattr(import_module("mixexp._component"), name)
+    # an example of the gallery may have registered a part of its own in this process
+    return {key: part for key, part in parts.items() if part.__module__.startswith("mixexp.")}
 
 
 def _statuses() -> Iterator[list[str]]:
