@@ -10,15 +10,17 @@ import numpy as np
 
 from .._component import Component
 from .engines import MemoryEngine
+from .engines.memory import single_threaded_blas
 from .model import MoEModel
 from .params import MoEParams, concatenate, size, stack, take
-from .regular import count_units
 from .rows import Rows, standardisation
 from .starts.candidates import Generator, gather
 from .starts.fixed import designs
 from .starts.moves import base, duplicate, remove
 from .starts.screen import Pool, Screen, join
-from .starts.table import Table, canonical_table
+from .starts.table import Table, canonical_table, sample
+
+SKETCH = 400  # rows on which candidates are made, at least
 
 
 class Optimum(NamedTuple):
@@ -76,7 +78,7 @@ class MultiStart(Component):
         Distinct rows beyond this number are sampled for the search.
     max_rounds : int, default=12
         Rounds of local search at most on the last rung; it ends earlier when K rounds in turn,
-        and at least two, have brought nothing.
+        and at least two, have brought nothing; one is enough where many starts have met.
 
     References
     ----------
@@ -118,7 +120,8 @@ class MultiStart(Component):
         local = model._replace(scaling=scaling)
         known = [local.rescale(params, model.scaling) for params in given]
         ladder = _Ladder(self, local, table, seed)
-        pool = ladder.climb(model.K, known)
+        with single_threaded_blas():
+            pool = ladder.climb(model.K, known)
         best = int(pool.order[0])
         params = model.rescale(take(pool.params, best), scaling)
         return StartResult(params, _describe(ladder, pool))
@@ -143,19 +146,23 @@ def _describe(ladder, pool: Pool) -> list[Optimum]:
 
 
 class _Ladder:
-    """The search on one table, rung by rung."""
+    """The search on one table, rung by rung.
+
+    Candidates are made on a sketch, a sample of the table; they run and compete on the table.
+    """
 
     def __init__(self, settings: MultiStart, model: MoEModel, table: Table, seed: int):
         self.settings = settings
         self.model = model
         self.table = table
         self.total = table.rows.total_weight
-        self.units = min(count_units(table.rows), table.size)
-        self.designs = designs(model, table)
+        self.units = table.size
         self.engine = MemoryEngine(table.rows, model)
+        q = len(model.gate_columns) + len(model.expert_columns) + 2
+        self.sketch = sample(table, max(SKETCH, 4 * q * model.K), seed + 1)
+        self.designs = designs(model, self.sketch)
         rng = np.random.default_rng(seed)
-        effort = settings.n_starts
-        self.make = Generator(model, table, self.designs, self.units, rng, effort)
+        self.make = Generator(model, self.sketch, self.designs, rng, settings.n_starts)
 
     def climb(self, K: int, given) -> Pool:
         """The pool of the last rung."""
@@ -191,7 +198,7 @@ class _Ladder:
             mine = screen.advance(screen.enter(stack(given), [("given",)] * len(given)), 100)
             pool = screen.merge(join([pool, mine]))
         pool = self._nested(screen, pool, below)
-        rounds = self.settings.max_rounds if last else 1
+        rounds = self.settings.max_rounds if last else int(not _is_easy(pool))
         pool = self._local_search(screen, k, pool, rounds)
         return self._finished(screen, pool) if last else screen.select(pool, 8)
 
@@ -230,6 +237,7 @@ class _Ladder:
     def _local_search(self, screen, k, pool: Pool, rounds: int) -> Pool:
         """Take an expert out, put another in; keep what is better, until nothing is."""
         failures = 0
+        patience = 1 if _is_easy(pool) else max(2, k)
         tried: list[float] = []
         for round_ in range(rounds):
             best = pool.order[0]
@@ -243,7 +251,7 @@ class _Ladder:
             best = pool.order[0]
             better = pool.objective[best] > height + 1e-4 / self.units
             failures = 0 if better else failures + 1
-            if failures == max(2, k):
+            if failures == patience:
                 break
         return pool
 
@@ -281,6 +289,12 @@ class _Ladder:
             split, kinds = make.splits(fewer, make.count(3))
             batches.append((split, [("exchange",)] * len(kinds)))
         return batches
+
+
+def _is_easy(pool: Pool) -> bool:
+    """Whether the best optimum has been met by many starts, of several kinds."""
+    kinds = Counter(pool.kinds[int(pool.order[0])])
+    return sum(kinds.values()) >= 12 and len(kinds) >= 4
 
 
 def _n_experts(params: MoEParams) -> int:

@@ -23,9 +23,9 @@ class Generator:
         Multiplies the numbers of candidates.
     """
 
-    def __init__(self, model: MoEModel, table: Table, d: Designs, units: float, rng, effort):
+    def __init__(self, model: MoEModel, table: Table, d: Designs, rng, effort: float):
         self.model = model
-        self.units = units
+        self.units = table.size
         self.table = table
         self.d = d
         self.rng = rng
@@ -88,19 +88,17 @@ class Generator:
         least = smallest_allowed(model._replace(K=K + 1), params, self.units)
         least *= d.weight.sum() / self.units
         experts = self._concentrated(b, draws, least)
-        log_ratio = expert_log_density(model, d, experts) - b.log_p[:, None]
-        gain = (d.weight[:, None] * np.clip(log_ratio, 0, None)).T @ b.resp
-        J = gain.shape[0]
+        parent, share = moves.hosts(model, d, b, experts), 0.5 / (K + 1)
         experts = tree_map(lambda leaf: np.concatenate([leaf, leaf]), experts)
-        parent = np.concatenate([np.full(J, -1), gain.argmax(axis=1)])
-        share = 0.5 / (K + 1)
-        first = moves.partial_em(model, d, b, experts, parent, share, 1)
-        best = np.array(moves.pick(first, d.weight, 5 * n, 0.5 * least, 0.95), dtype=int)
-        if not len(best):
-            return []
-        again = moves.partial_em(model, d, b, take(first.experts, best), parent[best], share, 6)
-        chosen = moves.pick(again, d.weight, n, 0.7 * least, 0.8, avoid)
-        return moves.grow(model, d, b, again, chosen)
+        parent = np.concatenate([np.full(len(parent), -1), parent])
+        for steps, kept, overlap in ((0, 12 * n, 0.98), (1, 5 * n, 0.95), (6, n, 0.8)):
+            tried = moves.partial_em(model, d, b, experts, parent, share, steps)
+            floor = 0.7 * least if steps == 6 else 0.3 * least
+            chosen = moves.pick(tried, d.weight, kept, floor, overlap, avoid)
+            if not chosen:
+                return []
+            experts, parent = take(tried.experts, np.array(chosen)), parent[chosen]
+        return moves.grow(model, d, b, tried, chosen)
 
     def _concentrated(self, b, draws, least):
         """Candidate experts from `_insertion_weights`, refitted to the rows they suit best."""

@@ -107,6 +107,12 @@ def concentrate(score, weight, target):
     return out
 
 
+def hosts(model, d: Designs, b: Base, experts):
+    """(J,) the expert of the base from whose rows each candidate gains most."""
+    log_ratio = expert_log_density(model, d, experts) - b.log_p[:, None]
+    return ((d.weight[:, None] * np.clip(log_ratio, 0, None)).T @ b.resp).argmax(axis=1)
+
+
 def partial_em(model, d: Designs, b: Base, experts, parent, share, steps, resp=None) -> Inserted:
     """Improve J candidate experts while the base stands still.
 
@@ -142,16 +148,16 @@ def pick(inserted: Inserted, weight, n: int, least: float, overlap: float, avoid
     """
     mass = weight @ inserted.resp
     chosen: list[int] = []
-    taken = list(avoid)
+    taken = np.array([*avoid]).reshape(-1, len(weight))
     for j in np.argsort(-inserted.value, kind="stable"):
         if len(chosen) == n:
             break
-        if mass[j] > least and all(
-            weight @ np.minimum(inserted.resp[:, j], resp) <= overlap * max(mass[j], weight @ resp)
-            for resp in taken
-        ):
+        if not mass[j] > least:
+            continue
+        common = np.minimum(taken, inserted.resp[:, j]) @ weight
+        if np.all(common <= overlap * np.maximum(mass[j], taken @ weight)):
             chosen.append(int(j))
-            taken.append(inserted.resp[:, j])
+            taken = np.vstack([taken, inserted.resp[:, j]])
     return chosen
 
 

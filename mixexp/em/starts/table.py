@@ -31,8 +31,8 @@ class Table(NamedTuple):
     complete : bool
         False where the table is a sample of the distinct rows.
     size : float
-        What the weights would sum to if one unit were one row of the table; equal to the total
-        weight in a complete table. Sizes of experts are judged in these units.
+        How many units the table amounts to: in a complete table the total weight (at least the
+        number of rows), in a sample at most its rows. Sizes of experts are judged in these.
     """
 
     rows: Rows
@@ -93,13 +93,9 @@ def _hash_matrix(A, keys):
 
 
 def canonical_table(rows: Rows, table_size: int, seed: int) -> Table:
-    """Merge equal rows, sort by hash, and sample when there are more than ``table_size``.
+    """Merge equal rows, sort by hash, and `sample` when there are more than ``table_size``.
 
-    The sample is a priority sample (Duffield, Lund and Thorup, 2007, J. ACM 54, article 32): row
-    i with weight w_i and a keyed uniform u_i has priority w_i / u_i; the rows with the highest
-    priorities are kept and weigh max(w_i, tau), where tau is the next priority. Sums over the
-    table then estimate sums over the sample without bias; the weights are scaled to the same
-    total. Rows of weight zero are left out.
+    Rows of weight zero are left out.
     """
     key = hash_rows(rows)
     weight = np.ones(rows.n) if rows.weight is None else rows.weight
@@ -109,24 +105,36 @@ def canonical_table(rows: Rows, table_size: int, seed: int) -> Table:
     first = np.flatnonzero(np.concatenate([[True], sorted_key[1:] != sorted_key[:-1]]))
     merged = np.add.reduceat(weight[order], first)
     index, key = order[first], sorted_key[first]
-    total = merged.sum()
-    complete = len(index) <= table_size
-    size = float(total)
-    if not complete:
-        keep, merged = _priority_sample(merged, keyed_uniform(key, seed), table_size)
-        index, key = index[keep], key[keep]
-        merged *= total / merged.sum()
-        size = min(size, float(table_size))
+    total = float(merged.sum())
+    units = max(total, float(np.count_nonzero(weight)))
+    if len(index) <= table_size:
+        return Table(_taken(rows, index, merged), key, True, units)
+    keep, sampled = _priority_sample(merged, keyed_uniform(key, seed), table_size)
+    size = min(units, float(table_size))
+    return Table(_taken(rows, index[keep], sampled), key[keep], False, size)
+
+
+def sample(table: Table, size: int, seed: int) -> Table:
+    """A smaller table of the same total weight, drawn by weight; the table itself if it is small.
+
+    A priority sample (Duffield, Lund and Thorup, 2007, J. ACM 54, article 32): row i with weight
+    w_i and a keyed uniform u_i has priority w_i / u_i; the rows with the highest priorities are
+    kept and weigh max(w_i, tau), where tau is the next priority. Sums over the sample then
+    estimate sums over the table without bias; the weights are scaled to the same total.
+    """
+    if len(table.key) <= size:
+        return table
+    keep, weight = _priority_sample(table.rows.weight, keyed_uniform(table.key, seed), size)
+    return Table(
+        _taken(table.rows, keep, weight), table.key[keep], False, min(table.size, float(size))
+    )
+
+
+def _taken(rows, index, weight):
     taken = rows.take(index)
-    taken = taken._replace(X=_table_matrix(taken.X))
-    return Table(taken._replace(weight=merged), key, complete, size)
-
-
-def _table_matrix(X):
-    """The table's columns: dense, since tens of thousands of passes follow, where that is small."""
-    if not sparse.issparse(X):
-        return np.ascontiguousarray(X)
-    return X.toarray() if X.shape[0] * X.shape[1] <= DENSE else X
+    if not sparse.issparse(taken.X):
+        taken = taken._replace(X=np.ascontiguousarray(taken.X))
+    return taken._replace(weight=weight)
 
 
 def _priority_sample(weight, uniform, size):
@@ -134,4 +142,5 @@ def _priority_sample(weight, uniform, size):
     priority = weight / uniform
     order = np.argsort(-priority, kind="stable")
     keep = np.sort(order[:size])
-    return keep, np.maximum(weight[keep], priority[order[size]])
+    kept = np.maximum(weight[keep], priority[order[size]])
+    return keep, kept * (weight.sum() / kept.sum())
