@@ -71,7 +71,7 @@ def fit_rows(
 
 
 def _fit(model, rows, start, solver, seed, n_jobs, given, callback, on_search) -> Fit:
-    checkpoint = _checkpoint(model, rows, solver, start, seed)
+    checkpoint = _checkpoint(model, rows, solver, start, seed, given)
     stored = checkpoint.load() if checkpoint is not None and solver.resume else None
     if stored is None:
         found = _search(model, rows, start, seed, n_jobs, given)
@@ -92,7 +92,7 @@ def _search(model, rows, start, seed, n_jobs, given) -> StartResult:
     return start.search(model, rows, seed=seed, given=given, n_jobs=n_jobs)
 
 
-def _checkpoint(model, rows, solver, start, seed):
+def _checkpoint(model, rows, solver, start, seed, given):
     if solver.checkpoint is None:
         return None
     settings = {
@@ -102,6 +102,7 @@ def _checkpoint(model, rows, solver, start, seed):
     }
     description = f"{model.K} {model.gate!r} {model.expert!r} {settings} {start!r} {seed}"
     description += f" {model.gate_columns.tolist()} {model.expert_columns.tolist()}"
+    description += "".join(f" {model.pack(stack([params])).tobytes().hex()}" for params in given)
     mark = fingerprint(rows, description)
     return Checkpoint(solver.checkpoint, solver.checkpoint_every, mark)
 

@@ -270,8 +270,8 @@ def test_scoring_monitor_predicts_at_every_pass(X, y):
     model = regressor()
     model.set_callbacks(monitor)
     model.fit(X, y)
-    log = monitor.get_logs(as_frame=True)
-    assert len(log) >= model.n_iter_
+    log = monitor.get_logs()
+    assert len(log.data_as_pandas) >= model.n_iter_
 
 
 def test_progress_bar_runs(X, y):
