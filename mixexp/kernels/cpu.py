@@ -39,18 +39,19 @@ def _standardise(X, columns, centre, inverse_scale, start, rows, out):
 
     Eight rows at a time: they are read along, and every column written, in whole cache lines.
     """
-    width = out.shape[1]
-    for i in range(width):
+    whole = rows // LANES * LANES
+    for i in range(out.shape[1]):
         out[0, i] = 1.0 if i < rows else 0.0
-    for first in range(0, width, LANES):
-        inside = min(LANES, rows - first)
+    for first in range(0, whole, LANES):
         for a in range(len(columns)):
             column, shift, factor = columns[a], centre[a], inverse_scale[a]
             for i in range(LANES):
-                if i < inside:
-                    out[a + 1, first + i] = (X[start + first + i, column] - shift) * factor
-                else:
-                    out[a + 1, first + i] = 0.0
+                out[a + 1, first + i] = (X[start + first + i, column] - shift) * factor
+    for a in range(len(columns)):
+        for i in range(whole, rows):
+            out[a + 1, i] = (X[start + i, columns[a]] - centre[a]) * inverse_scale[a]
+        for i in range(rows, out.shape[1]):
+            out[a + 1, i] = 0.0
 
 
 @helper
@@ -156,8 +157,21 @@ def _exponentials(value, top, out):
 
 
 @helper
+def _softmax_two(first, second, top, first_out, second_out, total):
+    for i in range(len(top)):
+        smaller = fast_exp(-abs(first[i] - second[i]))
+        top[i] = max(first[i], second[i])
+        first_out[i] = 1.0 if first[i] >= second[i] else smaller
+        second_out[i] = smaller if first[i] >= second[i] else 1.0
+        total[i] = 1.0 + smaller
+
+
+@helper
 def _softmax_rows(logits, top, probability, total):
     """exp(logits - max) over the first axis, the max and the sum of every row."""
+    if logits.shape[0] == 2:  # one exponential: the larger class has exp(0)
+        _softmax_two(logits[0], logits[1], top, probability[0], probability[1], total)
+        return
     _fill(-np.inf, top)
     _fill(0.0, total)
     for k in range(logits.shape[0]):

@@ -19,8 +19,8 @@ from ..params import PassResult, Statistics, stack, take, tree_map
 from ..rows import Rows, blocks
 from ..threads import single_threaded_blas
 
-SMALL = 8192  # below this many rows a pass is one serial call
-CHUNKS = 64  # at most; fixed, so that sums do not depend on the number of threads
+CHUNK = 16384  # rows of a call of the kernel, about: enough to hide the call
+CHUNKS = 64  # at most; a function of n alone, so that sums do not depend on the threads
 _EMPTY = np.empty(0)
 
 
@@ -94,6 +94,13 @@ def _row_part(rows, model):
     return total - rows.total_weight * float(np.log(model.scaling.y_scale).sum())
 
 
+def _chunk_rows(n):
+    """Rows of a chunk: equal chunks of whole kernel blocks, an even number of them."""
+    count = min(-(-n // CHUNK), CHUNKS)
+    count += count % 2 if count > 1 else 0
+    return max(256, -(-n // (256 * max(count, 1))) * 256)
+
+
 @functools.cache
 def _pool(n_jobs, process):
     """Threads of passes; they live as long as the process (a fork needs its own)."""
@@ -111,9 +118,7 @@ class _Kernel:
         self.n, self.n_jobs = rows.n, n_jobs
         self.row_part = _row_part(rows, model)
         self.total_weight = rows.total_weight
-        # whole kernel blocks, and never more than CHUNKS partial sums
-        self.step = max(SMALL, -(-rows.n // CHUNKS))
-        self.step += -self.step % 256
+        self.step = _chunk_rows(rows.n)
         self.sizes = len(model.gate_columns) + 1, len(model.expert_columns) + 1
         self.uses_blas = cpu.uses_blas(max(self.sizes), model.K)
         scaling = model.scaling
