@@ -49,6 +49,10 @@ class GammaExpert(GLMExpert):
         self.max_shape = max_shape
         self.max_ratio = max_ratio
 
+    @property
+    def ties_dispersion(self):  # type: ignore[override]
+        return self.tied_shape
+
     def check_target(self, y, trials=None):
         if not y.min() > 0:
             raise ValueError(

@@ -65,6 +65,10 @@ class GaussianExpert(GLMExpert):
     def scales_target(self):  # type: ignore[override]
         return self.link_name == "identity"
 
+    @property
+    def ties_dispersion(self):  # type: ignore[override]
+        return self.tied_scale
+
     def check_target(self, y, trials=None):
         if self.link_name == "log" and not (y.max() > 0):
             raise ValueError("GaussianExpert(link='log') needs some positive targets.")

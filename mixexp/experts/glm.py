@@ -47,6 +47,7 @@ class GLMExpert(Expert):
     links: ClassVar[tuple[str, ...]] = ()
     kernel_code: ClassVar[int | None] = None
     has_dispersion = False
+    ties_dispersion = False  # True where all experts share the dispersion
     multi_output = True
 
     @property
@@ -218,9 +219,16 @@ class GLMExpert(Expert):
         K, m, q = params.coef.shape[-3:]
         lead = vector.shape[:-1]
         coef = vector[..., : K * m * q].reshape(*lead, K, m, q)
+        tied = self._tied(q)
+        if tied.any():
+            # a start may come with slopes of its own in every expert
+            coef = np.where(tied, coef.mean(axis=-3, keepdims=True), coef)
         if not self.has_dispersion:
             return GLMParams(coef, np.ones((*lead, K, m)))
         log_dispersion = vector[..., K * m * q :].reshape(*lead, K, m)
+        if self.ties_dispersion:
+            mean = log_dispersion.mean(axis=-2, keepdims=True)
+            log_dispersion = np.broadcast_to(mean, log_dispersion.shape)
         bounded = np.minimum(np.maximum(log_dispersion, -300), 300)
         return self.project(GLMParams(coef, np.exp(bounded)))
 
