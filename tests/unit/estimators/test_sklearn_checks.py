@@ -11,12 +11,12 @@ import pytest
 from scipy import special
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from mixexp import MoEClassifier, MoERegressor, MultiStart
+from mixexp import EM, MoEClassifier, MoERegressor, MultiStart
 from mixexp._component import EXPERTS, GATES
 from tests.contracts.cases import TARGETS
 
 TRIALS = 20
-FEW = MultiStart(n_starts=0.1, max_rounds=1)
+FEW = {"start": MultiStart(n_starts=0.1, max_rounds=1), "solver": EM(max_passes=300)}
 # Some checks fit two experts to noise, where a degenerate fit is the honest answer and says so.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -84,10 +84,10 @@ WRAPPERS = {
 def estimators():
     """Every family with the default gate, and the first family of each kind with every gate."""
     default = next(iter(GATES))
-    out = [WRAPPERS[name](expert=name, start=FEW) for name in EXPERTS if name in WRAPPERS]
+    out = [WRAPPERS[name](expert=name, **FEW) for name in EXPERTS if name in WRAPPERS]
     for gate in GATES:
         if gate != default:
-            out += [MoERegressor(gate=gate, start=FEW), MoEClassifier(gate=gate, start=FEW)]
+            out += [MoERegressor(gate=gate, **FEW), MoEClassifier(gate=gate, **FEW)]
     return out
 
 
@@ -110,7 +110,7 @@ def product():
     default = next(iter(GATES))
     first = {"gaussian", "multinomial"}
     return [
-        WRAPPERS[name](gate=gate, expert=name, start=FEW)
+        WRAPPERS[name](gate=gate, expert=name, **FEW)
         for gate in GATES
         for name in EXPERTS
         if name in WRAPPERS and gate != default and name not in first
