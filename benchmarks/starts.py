@@ -59,6 +59,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--effort", type=float, default=1.0)
+    parser.add_argument("--skip", nargs="*", default=[])
     parser.add_argument("--min-K", type=int, default=1)
     options = parser.parse_args()
     MemoryEngine.run = counted(MemoryEngine.run)
@@ -66,7 +67,9 @@ def main():
     for case in json.loads((options.reference / "reference.json").read_text())["cases"]:
         if not reference.supported(case) or case["K"] < options.min_K:
             continue
-        if options.only and not any(part in case["id"] for part in options.only):
+        if any(part in case["id"] for part in options.skip) or (
+            options.only and not any(part in case["id"] for part in options.only)
+        ):
             continue
         frame = pd.read_csv(options.reference / case["data"], dtype={"Replicate": str})
         difference, seconds, passes, status = measure(

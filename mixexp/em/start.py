@@ -193,7 +193,7 @@ class _Ladder:
     def _rung(self, k, below: Pool, given, last: bool) -> Pool:
         screen = self._screen(k)
         pool = screen.enter(*gather(self._candidates(k, below)))
-        pool = screen.race(pool, [(8, 32), (20, 16), (40, 8)], 100)
+        pool = screen.race(pool, [(8, 36), (20, 20), (60, 10)], 100)
         if given:
             mine = screen.advance(screen.enter(stack(given), [("given",)] * len(given)), 100)
             pool = screen.merge(join([pool, mine]))
