@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..penalties import curvature
 from .checkpoint import Checkpoint, fingerprint
 from .driver import EM
 from .engines import MemoryEngine
@@ -140,7 +141,7 @@ def _judge(model, engine, result, optima) -> Fit:
     if status is Status.CONVERGED:
         if not regular:
             status = Status.DEGENERATE
-        elif separates(params.gate, take(final.statistics.gate, 0)):
+        elif separates(model.gate, params.gate, take(final.statistics.gate, 0)):
             status = Status.SEPARATED
 
     def block_entropies(rows):
@@ -165,10 +166,14 @@ def _judge(model, engine, result, optima) -> Fit:
     )
 
 
-def separates(params: Any, stats: Any) -> bool:
-    """Whether two classes of a softmax gate are split so sharply that no row says how sharply."""
+def separates(gate: Any, params: Any, stats: Any) -> bool:
+    """Whether two classes of a softmax gate are split so sharply that no row says how sharply.
+
+    Under a penalty of the user's the slopes are his; only an unpenalised gate is named.
+    """
     coef = getattr(params, "coef", None)
-    if coef is None or coef.shape[1] == 1 or len(coef) == 1:
+    penalised = curvature(getattr(gate, "penalty", None)) > 0
+    if coef is None or penalised or coef.shape[1] == 1 or len(coef) == 1:
         return False
     for pair, (k, l) in enumerate(zip(*np.triu_indices(len(coef), 1), strict=True)):
         steep = np.linalg.norm(coef[k, 1:] - coef[l, 1:]) > STEEP
