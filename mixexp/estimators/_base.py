@@ -79,7 +79,8 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
         weight = self._weights(check_weight(sample_weight, X), y)
         offset, trials = row_inputs(expert, X.shape[0], **inputs)
         rows = Rows(X, target, weight, offset, trials)
-        expert.check_target(target if weight is None else target[weight > 0], trials_of(rows))
+        rows = rows if expert.classifies else silent_rows(rows)
+        expert.check_target(rows.y, rows.trials)
         self._set_columns(gate)
         model = self._model(gate, expert, rows)
         start, given = self._start(model, rows)
@@ -122,8 +123,10 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
     def _batch(self, X, y, sample_weight, **inputs) -> Rows:
         rows = self._rows(X, y, **inputs)
         weight = self._weights(check_weight(sample_weight, rows.X), y)
+        rows = rows._replace(weight=weight)
+        rows = rows if self._model_.expert.classifies else silent_rows(rows)
         self._model_.expert.check_target(rows.y, rows.trials)
-        return rows._replace(weight=weight)
+        return rows
 
     def _store_online(self, state: OnlineState):
         self._params_ = state.params
@@ -363,11 +366,17 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
         raise NotImplementedError
 
 
-def trials_of(rows: Rows):
-    """Trials of the rows with positive weight."""
-    if rows.trials is None or rows.weight is None:
-        return rows.trials
-    return rows.trials[rows.weight > 0]
+def silent_rows(rows: Rows) -> Rows:
+    """Rows of weight zero with the target of a row that counts: theirs may be any number."""
+    if rows.weight is None or rows.weight.all():
+        return rows
+    silent = rows.weight == 0
+    first = int(np.argmin(silent))
+    y, trials = rows.y.copy(), rows.trials
+    y[silent] = y[first]
+    if trials is not None:
+        trials = np.where(silent, trials[first], trials)
+    return rows._replace(y=y, trials=trials)
 
 
 def starts_table(optima) -> pd.DataFrame:

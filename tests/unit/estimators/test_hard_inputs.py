@@ -143,6 +143,19 @@ def test_extreme_offsets_are_sound(X, y, family):
     assert_sound(model, X, offset=offset)
 
 
+@pytest.mark.parametrize(
+    ("family", "value"), [("gamma", -1.0), ("poisson", -2.5), ("binomial", 9.0)]
+)
+def test_a_target_outside_the_support_may_have_weight_zero(X, family, value):
+    target = np.where(np.arange(N) % 2, 1.0, 2.0 - (family == "binomial"))
+    weight = np.ones(N)
+    weight[:3], target[:3] = 0, value
+    start = np.arange(N) % 2
+    whole = fit(MoERegressor(2, expert=family, start=start), X, target, sample_weight=weight)
+    fewer = fit(MoERegressor(2, expert=family, start=start[3:]), X[3:], target[3:])
+    assert_allclose(whole.loglik_, fewer.loglik_, rtol=1e-8)
+
+
 CLASSES = {
     "one of a class": lambda X: (np.arange(N) == 0).astype(int),
     "separated": lambda X: (X[:, 0] > 0).astype(int),
