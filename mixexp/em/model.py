@@ -23,6 +23,9 @@ class MoEModel(NamedTuple):
     gate_columns, expert_columns : int arrays
         Columns of X that each half uses.
     scaling : Scaling
+    n_classes : int
+        For a classification family; the rows of a batch may lack the last ones. 0: as many as
+        the rows show.
     """
 
     gate: Any
@@ -31,6 +34,7 @@ class MoEModel(NamedTuple):
     gate_columns: np.ndarray
     expert_columns: np.ndarray
     scaling: Scaling
+    n_classes: int = 0
 
     # --- one parameter set, one block of rows -----------------------------------------------
 
@@ -48,9 +52,9 @@ class MoEModel(NamedTuple):
         """Neutral parameters: equal gate, every expert the intercept-only fit."""
         weight = np.ones(rows.n) if rows.weight is None else rows.weight
         y = self.scaling.target(rows.y)
-        expert = self.expert.initial(
-            self.K, len(self.expert_columns) + 1, y, weight, rows.offset, rows.trials
-        )
+        q = len(self.expert_columns) + 1
+        classes = {"n_classes": self.n_classes} if self.expert.classifies else {}
+        expert = self.expert.initial(self.K, q, y, weight, rows.offset, rows.trials, **classes)
         return MoEParams(self.gate.initial(self.K, len(self.gate_columns) + 1), expert)
 
     def log_gate(self, params, X):

@@ -166,7 +166,8 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
         positive = rows.n if rows.weight is None else int(np.count_nonzero(rows.weight))
         K = check_n_experts(self.n_experts, positive)
         scaling = standardisation(rows, expert.scales_target)
-        return MoEModel(gate, expert, K, self._gate_columns, self._expert_columns, scaling)
+        columns = self._gate_columns, self._expert_columns
+        return MoEModel(gate, expert, K, *columns, scaling, len(getattr(self, "classes_", ())))
 
     def _tied_by_position(self, expert):
         """The expert with names of tied columns turned into positions among its columns."""
@@ -203,9 +204,10 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
             np.array_equal(old.gate_columns, model.gate_columns)
             and np.array_equal(old.expert_columns, model.expert_columns)
             and type(old.expert) is type(model.expert)
+            and old.n_classes == model.n_classes
         )
         if not same:
-            raise ValueError("start: the fitted model has other columns or another family.")
+            raise ValueError("start: the fitted model has other columns, classes or family.")
         params = model.rescale(other._params_, old.scaling)
         return (None if old.K == model.K else MultiStart()), [params]
 

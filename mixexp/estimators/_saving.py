@@ -99,9 +99,9 @@ def from_tree(tree: dict[str, Any]) -> Any:
             f"the file lacks or misnames a part of the model ({error}); save it again."
         ) from error
     K = model._params_.gate[0].shape[0]
-    model._model_ = MoEModel(
-        gate, expert, K, fitted["gate_columns"], fitted["expert_columns"], scaling
-    )
+    columns = fitted["gate_columns"], fitted["expert_columns"]
+    n_classes = len(fitted.get("classes_", ()))
+    model._model_ = MoEModel(gate, expert, K, *columns, scaling, n_classes)
     model._gate_columns, model._expert_columns = fitted["gate_columns"], fitted["expert_columns"]
     for name in ("feature_names_in_", "classes_"):
         if name in fitted:

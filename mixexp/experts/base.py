@@ -29,7 +29,10 @@ class Expert(Component, ABC):
 
     @abstractmethod
     def initial(self, K, q, y, weight, offset, trials):
-        """Neutral parameters: every expert is the intercept-only fit."""
+        """Neutral parameters: every expert is the intercept-only fit.
+
+        A classification family also takes ``n_classes=0``: at least so many classes there are.
+        """
 
     @abstractmethod
     def log_density(self, params, X, y, offset, trials):

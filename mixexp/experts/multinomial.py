@@ -57,9 +57,8 @@ class MultinomialExpert(Expert):
         if np.any(y != np.floor(y)) or y.min() < 0:
             raise ValueError("MultinomialExpert needs class codes 0..C-1; use MoEClassifier.")
 
-    def initial(self, K, q, y, weight, offset, trials):
-        codes = y[:, 0].astype(int)
-        counts = np.bincount(codes, weights=weight, minlength=int(codes.max()) + 1)
+    def initial(self, K, q, y, weight, offset, trials, n_classes=0):
+        counts = np.bincount(y[:, 0].astype(int), weights=weight, minlength=n_classes)
         coef = np.zeros((K, len(counts), q))
         coef[:, :, 0] = np.log(np.maximum(counts, 1e-8 * counts.sum()))
         return MultinomialParams(centred(coef))

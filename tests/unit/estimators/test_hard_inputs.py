@@ -172,6 +172,22 @@ def test_classifications_are_sound(X, kind):
     assert_allclose(model.predict_proba(X).sum(axis=1), 1, rtol=1e-9)
 
 
+def test_a_class_of_weight_zero_is_kept_and_never_expected(X):
+    labels = np.arange(N) % 3
+    model = fit(MoEClassifier(2, start=FEW), X, labels, sample_weight=(labels < 2).astype(float))
+    assert model.classes_.tolist() == [0, 1, 2]
+    assert model.predict_proba(X)[:, 2].max() < 1e-3
+
+
+def test_a_class_may_come_with_a_later_batch(X):
+    labels = np.arange(N) % 3
+    model = MoEClassifier(1)
+    model.partial_fit(X[labels < 2], labels[labels < 2], classes=[0, 1, 2])
+    model.partial_fit(X, labels)
+    assert model.predict_proba(X).shape == (N, 3)
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
 @pytest.mark.parametrize("K", [5, N])
 def test_more_experts_than_the_data_support_is_a_degenerate_fit(X, y, K):
     start = np.arange(N) % K
