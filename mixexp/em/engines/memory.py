@@ -43,15 +43,13 @@ class MemoryEngine:
         self.n_jobs = n_jobs
         self.total_weight = rows.total_weight
         self.fused = fused and is_fused(model, rows)
-        self.kernel = None
-        if self.fused:
-            self.kernel = _Kernel(model, rows, n_jobs)
+        self.kernel = _Kernel(model, rows, n_jobs) if self.fused else None
 
     def run(self, model: MoEModel, params) -> PassResult:
         """One pass for a batch of parameter sets."""
-        if not self.fused:
-            return self._run_composed(model, params)
         kernel = self.kernel
+        if kernel is None:
+            return self._run_composed(model, params)
         if model is not kernel.model:
             kernel = _Kernel(model, self.rows, self.n_jobs)
         return kernel.result(params)

@@ -38,14 +38,14 @@ class Generator:
 
     def _scores(self):
         """Directions for slices: principal components of (x, y), the target, single columns."""
-        weight = self.table.rows.weight
+        weight = self.table.weight
         principal = partitions.principal_scores(self.Z, weight, 3)
         single = self.Z[:, ::-1][:, :4]
         return list(principal.T) + list(single.T)
 
     def divisions(self, K: int):
         """Partitions turned into parameters: (batch, kinds)."""
-        weight, Z, rng = self.table.rows.weight, self.Z, self.rng
+        weight, Z, rng = self.table.weight, self.Z, self.rng
         m = len(weight)
         resp, kinds = [], []
         for score in self.scores[: self.count(6)]:
@@ -68,7 +68,7 @@ class Generator:
         """Every expert fitted to a random handful of rows, the gate neutral: (batch, kinds)."""
         S = self.count(12)
         q = self.d.expert.shape[1]
-        rng, weight = self.rng, self.table.rows.weight
+        rng, weight = self.rng, self.table.weight
         background = np.repeat(rng.choice([0.05, 0.5, 3.0], size=S), K)
         local = np.repeat(rng.random(S) < 0.5, K)
         W = moves.elemental_weights(self.Z, weight, q, S * K, rng, background, local)
@@ -114,7 +114,7 @@ class Generator:
 
     def _insertion_weights(self, b, draws):
         """(m, J): random handfuls, and each expert's rows cut by fit, column and score."""
-        rng, weight, Z = self.rng, self.table.rows.weight, self.Z
+        rng, weight, Z = self.rng, self.table.weight, self.Z
         q = self.d.expert.shape[1]
         background = rng.choice([0.02, 0.2, 2.0], size=draws)
         local = rng.random(draws) < 0.5
@@ -134,7 +134,7 @@ class Generator:
         All cuts, or ``n`` random ones.
         """
         b = moves.base(self.model, self.d, params)
-        weight = self.table.rows.weight
+        weight = self.table.weight
         scores = [b.log_p, *self.scores[:6]]
         cuts = [(k, score) for k in range(b.resp.shape[1]) for score in range(len(scores))]
         if n is not None and n < len(cuts):

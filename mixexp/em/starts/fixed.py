@@ -34,7 +34,7 @@ def designs(model: MoEModel, table: Table) -> Designs:
         model.gate_design(rows.X),
         model.expert_design(rows.X),
         model.scaling.target(rows.y),
-        rows.weight,
+        table.weight,
         model.scaled_offset(rows),
         rows.trials,
         model._replace(K=1).initial(rows).expert,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy import sparse
 
@@ -14,10 +16,10 @@ SOFT = 0.1  # how much of every row a hard partition leaves to the other experts
 def joint_coordinates(model: MoEModel, table: Table):
     """(m, d) standardised coordinates of (x, y) in which rows are near or far."""
     columns = np.union1d(model.gate_columns, model.expert_columns).astype(int)
-    X = table.rows.X[:, columns]
+    X: Any = table.rows.X[:, columns]
     X = X.toarray() if sparse.issparse(X) else np.asarray(X, dtype=float)
-    parts = [_standard(X, table.rows.weight)] if X.shape[1] else []
-    return np.hstack([*parts, _standard(_target(model, table), table.rows.weight)])
+    parts = [_standard(X, table.weight)] if X.shape[1] else []
+    return np.hstack([*parts, _standard(_target(model, table), table.weight)])
 
 
 def _target(model, table):

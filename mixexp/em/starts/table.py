@@ -40,6 +40,12 @@ class Table(NamedTuple):
     complete: bool
     size: float
 
+    @property
+    def weight(self) -> np.ndarray:
+        """(m,) weights of the distinct rows; a table always has them."""
+        assert self.rows.weight is not None
+        return self.rows.weight
+
 
 def mix(bits):
     """SplitMix64's finaliser of an array (Steele, Lea and Flood, 2014, OOPSLA 49, 453-472)."""
@@ -124,7 +130,7 @@ def sample(table: Table, size: int, seed: int) -> Table:
     """
     if len(table.key) <= size:
         return table
-    keep, weight = _priority_sample(table.rows.weight, keyed_uniform(table.key, seed), size)
+    keep, weight = _priority_sample(table.weight, keyed_uniform(table.key, seed), size)
     return Table(
         _taken(table.rows, keep, weight), table.key[keep], False, min(table.size, float(size))
     )
