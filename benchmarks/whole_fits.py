@@ -114,7 +114,7 @@ def whole_fits(quick=False):
                 # mixtools and cgmm take seconds a pass and are only compared where that is short
                 if peer.name != "flexmix" and (n, p) != (10**4, 10):
                     continue
-                seconds = peer.per_pass(folder, n, p, K, 3 if n > 10**4 else 5)
+                seconds = peer.per_pass(folder, n, p, K, 5 if n == 10**4 else 3 if p == 10 else 2)
                 if seconds is None:
                     continue
                 bar = {"flexmix": BARS[p], "cgmm": ">= 200"}.get(peer.name, "")
