@@ -1,12 +1,13 @@
 """Components (objects with ``get_params``) and NamedTuples as trees that a file can hold.
 
-In such a tree every dict has one of four shapes, so that a user's own dict cannot be taken for a
+In such a tree every dict has one of five shapes, so that a user's own dict cannot be taken for a
 component::
 
     {"class": name, "params": {...}}          a component
     {"namedtuple": name, "fields": {...}}     a NamedTuple
     {"slice": [start, stop, step]}            a slice
-    {"items": {...}}                          a dict
+    {"items": {...}}                          a dict with string keys
+    {"pairs": [[key, value], ...]}            a dict with other plain keys, such as class labels
 
 Reading instantiates only classes of the caller's registry, by their bare name; nothing is imported.
 """
@@ -51,6 +52,8 @@ def _encode(value: Any, registry: Registry | None, where: str) -> Any:
         return {"namedtuple": name, "fields": _encode_items(value._asdict(), registry, name)}
     if type(value) is slice:
         return {"slice": [value.start, value.stop, value.step]}
+    if type(value) is dict and value and not any(type(key) is str for key in value):
+        return {"pairs": [_encode(list(pair), registry, where) for pair in value.items()]}
     if type(value) is dict:
         return {"items": _encode_items(value, registry, where)}
     if type(value) in (list, tuple):
@@ -134,6 +137,8 @@ def _decode(tree: Any, registry: Registry) -> Any:
         return slice(*tree["slice"])
     if shape == {"items"}:
         return {key: _decode(value, registry) for key, value in tree["items"].items()}
+    if shape == {"pairs"}:
+        return {_decode(key, registry): _decode(value, registry) for key, value in tree["pairs"]}
     raise PersistenceError(f"the file has an unknown part with the keys {sorted(shape)}.")
 
 

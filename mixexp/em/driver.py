@@ -131,6 +131,8 @@ class EM(Component):
         evaluate = evaluator(model, engine, template)
         if state is None:
             state = self._first_state(model.pack(params))
+        elif state.n_pass >= self.max_passes:  # stored by a run that ended there
+            state = _stop(state, Status.MAX_PASSES)
         while not state.code.all():
             state = self._pass(state, evaluate)
             if callback is not None and callback(state):

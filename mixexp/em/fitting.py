@@ -12,7 +12,7 @@ from .driver import EM
 from .engines import MemoryEngine
 from .model import MoEModel
 from .params import MoEParams, stack, take
-from .regular import is_regular
+from .regular import count_units, is_regular
 from .rows import Rows
 from .start import Optimum, StartResult
 from .status import Status
@@ -136,12 +136,15 @@ def _judge(model, engine, result, optima) -> Fit:
     final = engine.run(model, result.params)
     params = take(result.params, 0)
     mass = final.statistics.expert.mass[0]
-    regular = bool(is_regular(model, params, mass, engine.total_weight))
+    units = count_units(engine.rows)
+    regular = bool(is_regular(model, params, mass, units))
     status = result.status[0]
     if status is Status.CONVERGED:
         if not regular:
             status = Status.DEGENERATE
-        elif separates(model.gate, params.gate, take(final.statistics.gate, 0)):
+        elif separates(
+            model.gate, params.gate, take(final.statistics.gate, 0), engine.total_weight / units
+        ):
             status = Status.SEPARATED
 
     def block_entropies(rows):
@@ -166,10 +169,11 @@ def _judge(model, engine, result, optima) -> Fit:
     )
 
 
-def separates(gate: Any, params: Any, stats: Any) -> bool:
+def separates(gate: Any, params: Any, stats: Any, unit: float = 1.0) -> bool:
     """Whether two classes of a softmax gate are split so sharply that no row says how sharply.
 
-    Under a penalty of the user's the slopes are his; only an unpenalised gate is named.
+    Under a penalty of the user's the slopes are his; only an unpenalised gate is named. ``unit`` is
+    the weight of one row.
     """
     coef = getattr(params, "coef", None)
     penalised = curvature(getattr(gate, "penalty", None)) > 0
@@ -177,6 +181,6 @@ def separates(gate: Any, params: Any, stats: Any) -> bool:
         return False
     for pair, (k, l) in enumerate(zip(*np.triu_indices(len(coef), 1), strict=True)):
         steep = np.linalg.norm(coef[k, 1:] - coef[l, 1:]) > STEEP
-        if steep and np.linalg.eigvalsh(stats.pairs[pair])[0] < FLAT:
+        if steep and np.linalg.eigvalsh(stats.pairs[pair])[0] < FLAT * unit:
             return True
     return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from .._persistence import (
 )
 from ..em.driver import EM
 from ..em.model import MoEModel
-from ..em.params import MoEParams
+from ..em.online import OnlineState
+from ..em.params import MoEParams, Statistics
 from ..em.rows import Scaling
 from ..em.start import MultiStart
 from ..em.status import Status
@@ -46,6 +48,11 @@ def known_classes() -> dict[str, type]:
         gates.SoftmaxParams,
         experts.GLMParams,
         experts.MultinomialParams,
+        OnlineState,
+        Statistics,
+        gates.SoftmaxStatistics,
+        experts.GLMStatistics,
+        experts.MultinomialStatistics,
     )
     registered = [*GATES.values(), *EXPERTS.values(), *PENALTIES.values()]
     return {cls.__name__: cls for cls in [*own, *registered]}
@@ -72,6 +79,8 @@ def to_tree(model) -> dict[str, Any]:
         component_to_tree(inner.expert),
     )
     fitted["starts"] = {name: _column(model.starts_[name]) for name in model.starts_}
+    if hasattr(model, "_online_"):
+        fitted["online"] = namedtuple_to_tree(model._online_)
     if hasattr(model, "feature_names_in_"):
         fitted["feature_names_in_"] = model.feature_names_in_.astype(str)
     if hasattr(model, "classes_"):
@@ -92,6 +101,8 @@ def from_tree(tree: dict[str, Any]) -> Any:
         gate = component_from_tree(fitted["gate"], classes)
         expert = component_from_tree(fitted["expert"], classes)
         model.fit_summary_ = component_from_tree(fitted["summary"], classes)
+        if "online" in fitted:
+            model._online_ = component_from_tree(fitted["online"], classes)
         model.status_ = Status[fitted["status_"]]
         model.starts_ = pd.DataFrame({name: list(col) for name, col in fitted["starts"].items()})
     except (KeyError, TypeError, AttributeError) as error:
@@ -118,6 +129,8 @@ def _storable(model):
         plain.start = "default"
     if isinstance(plain.random_state, np.random.RandomState | np.random.Generator):
         plain.random_state = None
+    if isinstance(getattr(plain.solver, "checkpoint", None), os.PathLike):
+        plain.solver.checkpoint = os.fspath(plain.solver.checkpoint)
     return plain
 
 

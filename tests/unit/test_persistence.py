@@ -462,6 +462,12 @@ def test_component_round_trip_through_a_file(tmp_path):
     assert found.extra["params"][0].alpha == 2
 
 
+@pytest.mark.parametrize("value", [{1: 2.0, 2: "b"}, {True: 1}, {np.int64(3): {4: None}}], ids=str)
+def test_a_dict_with_other_keys_than_text_comes_back(tmp_path, value):
+    tree = load_bytes(tmp_path, save_bytes(tmp_path, component_to_tree(Part(value))))
+    assert component_from_tree(tree, REGISTRY).alpha == value
+
+
 def test_namedtuple_round_trip():
     assert namedtuple_from_tree(namedtuple_to_tree(Point(1, Point(2, None))), REGISTRY) == Point(
         1, Point(2, None)
@@ -484,7 +490,7 @@ def test_parameters_of_another_version():
         component_from_tree({"class": "Part", "params": {"beta": 1}}, REGISTRY)
 
 
-@pytest.mark.parametrize("value", [len, object(), np.random.default_rng(0), {1: 2}, Part])
+@pytest.mark.parametrize("value", [len, object(), np.random.default_rng(0), {1: 2, "a": 3}, Part])
 def test_parameter_that_is_no_data_is_named(value):
     with pytest.raises(PersistenceError, match=r"Part\.extra"):
         component_to_tree(Part(extra=value))

@@ -134,6 +134,14 @@ def test_a_finished_checkpoint_gives_the_fit_again(tmp_path):
     assert_same_fit(model(path).fit(*data()), model(path).fit(*data()))
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("max_passes", [5, 6])
+def test_a_checkpoint_at_the_limit_of_passes_gives_the_fit_again(tmp_path, max_passes):
+    path = tmp_path / "c"
+    first = model(path, max_passes=max_passes).fit(*data())
+    assert_same_fit(first, model(path, max_passes=max_passes).fit(*data()))
+
+
 OTHER = {
     "data": lambda path, X, y: model(path).fit(X + 1e-9, y),
     "target": lambda path, X, y: model(path).fit(X, y[::-1]),

@@ -223,6 +223,14 @@ def test_a_separated_gate_is_named(X):
     assert_sound(model, x)
 
 
+def test_weights_that_sum_to_one_are_judged_as_rows_are(X, y):
+    start = (X[:, 0] > 0).astype(int)
+    plain = fit(MoERegressor(2, start=start), X, y)
+    relative = fit(MoERegressor(2, start=start), X, y, sample_weight=np.full(N, 1 / N))
+    assert relative.status_ is plain.status_
+    assert relative.regular_ is plain.regular_ is True
+
+
 def test_a_penalty_keeps_a_separated_gate_ordinary(X):
     from mixexp import SoftmaxGate
 

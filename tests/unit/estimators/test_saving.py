@@ -119,6 +119,31 @@ def test_a_loaded_model_can_be_fitted_again(model, tmp_path):
     assert np.isfinite(copy.fit(X, rng.standard_normal(40)).coef_).all()
 
 
+def test_a_loaded_online_model_goes_on_where_it_was(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((90, 1))
+    y = np.abs(X[:, 0]) + 0.3 * rng.standard_normal(90)
+    model = MoERegressor(2, start=MultiStart(n_starts=0.1, max_rounds=1))
+    model.partial_fit(X[:50], y[:50]).partial_fit(X[50:70], y[50:70])
+    copy = reloaded(model, tmp_path)
+    for one in (model, copy):
+        one.partial_fit(X[70:], y[70:])
+    assert copy.n_iter_ == 3
+    assert np.array_equal(copy.coef_, model.coef_)
+
+
+def test_a_model_with_a_checkpoint_can_be_saved(tmp_path):
+    X = np.random.default_rng(0).standard_normal((30, 1))
+    model = MoERegressor(1, solver=EM(checkpoint=tmp_path / "c")).fit(X, X[:, 0] ** 2)
+    assert reloaded(model, tmp_path).solver.checkpoint == str(tmp_path / "c")
+
+
+def test_class_weights_are_kept(tmp_path):
+    X = np.random.default_rng(0).standard_normal((30, 1))
+    model = MoEClassifier(1, class_weight={0: 1.0, 1: 2.5}).fit(X, np.arange(30) % 2)
+    assert reloaded(model, tmp_path).class_weight == {0: 1.0, 1: 2.5}
+
+
 @pytest.mark.parametrize("cut", [0, 1, 100, -1, -40])
 def test_a_truncated_file_is_named(model, tmp_path, cut):
     path = tmp_path / "model.mixexp"
