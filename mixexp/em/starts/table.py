@@ -138,9 +138,14 @@ def sample(table: Table, size: int, seed: int) -> Table:
 
 def _taken(rows, index, weight):
     taken = rows.take(index)
-    if not sparse.issparse(taken.X):
-        taken = taken._replace(X=np.ascontiguousarray(taken.X))
-    return taken._replace(weight=weight)
+    return taken._replace(X=_table_matrix(taken.X), weight=weight)
+
+
+def _table_matrix(X):
+    """The table's columns: where small, dense, since thousands of short passes follow."""
+    if not sparse.issparse(X):
+        return np.ascontiguousarray(X)
+    return X.toarray() if X.shape[0] * X.shape[1] <= DENSE else X
 
 
 def _priority_sample(weight, uniform, size):
