@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..kernels.designs import weighted_grams
+from ..kernels.reference import class_pairs
 from ..penalties import curvature
 from .checkpoint import Checkpoint, fingerprint
 from .driver import EM
@@ -20,6 +23,7 @@ from .summary import FitSummary, entropies
 from .threads import single_threaded_blas
 
 STEEP = 20.0  # norm of a difference of gate slopes, standardised, that only a separation explains
+COLLINEAR = 1e-8  # variance of a direction, standardised, below which the columns do not vary
 FLAT = 1e-2  # total gate information below which the data no longer hold those slopes
 
 
@@ -142,9 +146,7 @@ def _judge(model, engine, result, optima) -> Fit:
     if status is Status.CONVERGED:
         if not regular:
             status = Status.DEGENERATE
-        elif separates(
-            model.gate, params.gate, take(final.statistics.gate, 0), engine.total_weight / units
-        ):
+        elif _separates(model, engine, params.gate, take(final.statistics.gate, 0), units):
             status = Status.SEPARATED
 
     def block_entropies(rows):
@@ -169,18 +171,30 @@ def _judge(model, engine, result, optima) -> Fit:
     )
 
 
-def separates(gate: Any, params: Any, stats: Any, unit: float = 1.0) -> bool:
+def _separates(model, engine, params: Any, stats: Any, units: float) -> bool:
     """Whether two classes of a softmax gate are split so sharply that no row says how sharply.
 
-    Under a penalty of the user's the slopes are his; only an unpenalised gate is named. ``unit`` is
-    the weight of one row.
+    Under a penalty of the user's the slopes are his; only an unpenalised gate is named. Information
+    is counted in rows, along the directions in which the gate's columns vary: none is lost with a
+    column that is constant or a copy of another.
     """
     coef = getattr(params, "coef", None)
-    penalised = curvature(getattr(gate, "penalty", None)) > 0
+    penalised = curvature(getattr(model.gate, "penalty", None)) > 0
     if coef is None or penalised or coef.shape[1] == 1 or len(coef) == 1:
         return False
-    for pair, (k, l) in enumerate(zip(*np.triu_indices(len(coef), 1), strict=True)):
-        steep = np.linalg.norm(coef[k, 1:] - coef[l, 1:]) > STEEP
-        if steep and np.linalg.eigvalsh(stats.pairs[pair])[0] < FLAT * unit:
-            return True
-    return False
+    k, l = class_pairs(len(coef))
+    steep = np.linalg.norm(coef[k, 1:] - coef[l, 1:], axis=1) > STEEP
+    if not steep.any():
+        return False
+    total = engine.total_weight
+    values, vectors = np.linalg.eigh(np.sum(engine.rows_map(functools.partial(_gram, model)), 0))
+    basis = vectors / np.sqrt(np.maximum(values / total, COLLINEAR))
+    basis = basis[:, values > COLLINEAR * total]
+    information = basis.T @ (stats.pairs[steep] * (units / total)) @ basis
+    return bool(np.linalg.eigvalsh(information)[:, 0].min() < FLAT)
+
+
+def _gram(model, rows):
+    """(q, q) weighted Gram matrix of the gate's design of a block."""
+    weight = np.ones(rows.n) if rows.weight is None else rows.weight
+    return weighted_grams(model.gate_design(rows.X), weight[:, None])[0]

@@ -162,7 +162,7 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
         self._expert_columns = check_columns(self.expert_features, names, p, "expert_features")
 
     def _model(self, gate, expert, rows) -> MoEModel:
-        expert = self._tied_by_position(expert)
+        expert = self._tied_by_position(expert).for_target(rows.y, rows.weight)
         positive = rows.n if rows.weight is None else int(np.count_nonzero(rows.weight))
         K = check_n_experts(self.n_experts, positive)
         scaling = standardisation(rows, expert.scales_target)
@@ -183,7 +183,7 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
     def _start(self, model, rows):
         """The start to search with (None: only the given parameters) and the given parameters."""
         if self.warm_start and hasattr(self, "_model_") and self._model_.K == model.K:
-            return None, [model.rescale(self._params_, self._model_.scaling)]
+            return self._start_from(self, model)
         start = self.start
         if isinstance(start, str):
             if start != "default":
@@ -201,13 +201,23 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
         check_is_fitted(other)
         old = other._model_
         same = (
-            np.array_equal(old.gate_columns, model.gate_columns)
+            len(old.scaling.x_scale) == len(model.scaling.x_scale)
+            and len(old.scaling.y_scale) == len(model.scaling.y_scale)
+            and np.array_equal(old.gate_columns, model.gate_columns)
             and np.array_equal(old.expert_columns, model.expert_columns)
             and type(old.expert) is type(model.expert)
+            and getattr(old.expert, "link_name", None) == getattr(model.expert, "link_name", None)
             and old.n_classes == model.n_classes
         )
         if not same:
-            raise ValueError("start: the fitted model has other columns, classes or family.")
+            raise ValueError(
+                "start (or warm_start): the fitted model has other columns, responses, classes, "
+                "family or link."
+            )
+        if old.K > model.K:
+            raise ValueError(
+                f"start: the fitted model has {old.K} experts, more than n_experts={model.K}."
+            )
         params = model.rescale(other._params_, old.scaling)
         return (None if old.K == model.K else MultiStart()), [params]
 

@@ -27,6 +27,10 @@ class Expert(Component, ABC):
     def check_target(self, y, trials=None):
         """Raise a ValueError that says what to do if y lies outside the family's support."""
 
+    def for_target(self, y, weight):
+        """The family as it is fitted to this target: itself, unless a setting is relative to y."""
+        return self
+
     @abstractmethod
     def initial(self, K, q, y, weight, offset, trials):
         """Neutral parameters: every expert is the intercept-only fit.

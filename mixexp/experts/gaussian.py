@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 from scipy import stats as distributions
+from sklearn.base import clone
 
 from .._component import EXPERTS, register
 from ..kernels import reference
+from ..scaling import moments
 from ..solvers import quadratic_change
 from .glm import GLMExpert, GLMParams
 from .scales import bounded_scales
@@ -74,6 +76,15 @@ class GaussianExpert(GLMExpert):
             raise ValueError("GaussianExpert(link='log') needs some positive targets.")
         if self.link_name == "inverse" and not (y.mean() > 0):
             raise ValueError("GaussianExpert(link='inverse') needs a positive mean target.")
+
+    def for_target(self, y, weight):
+        if self.scales_target:
+            return self
+        # the target is not standardised: ``min_scale`` is brought to its units instead
+        _, spread = moments(y, weight)
+        spread = spread[np.isfinite(spread)]
+        factor = float(spread.min()) if len(spread) else 1.0
+        return clone(self).set_params(min_scale=self.min_scale * factor)
 
     def unit(self, eta, y, trials, dispersion):
         return reference.gaussian_unit(eta, self.link_name, y, trials, dispersion)

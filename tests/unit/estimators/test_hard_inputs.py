@@ -9,7 +9,16 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.exceptions import ConvergenceWarning
 
-from mixexp import EM, L2, MoEClassifier, MoERegressor, MultinomialExpert, MultiStart, Status
+from mixexp import (
+    EM,
+    L2,
+    GaussianExpert,
+    MoEClassifier,
+    MoERegressor,
+    MultinomialExpert,
+    MultiStart,
+    Status,
+)
 
 N = 60
 FEW = MultiStart(n_starts=0.1, max_rounds=1)
@@ -231,6 +240,27 @@ def test_weights_that_sum_to_one_are_judged_as_rows_are(X, y):
     assert relative.regular_ is plain.regular_ is True
 
 
+@pytest.mark.parametrize("extra", ["constant", "copy"])
+def test_a_steep_gate_is_not_called_separated_for_a_useless_column(extra):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, 3000)
+    upper = rng.random(3000) < 1 / (1 + np.exp(-60 * x))
+    target = np.where(upper, 5 + x, -5 - x) + 0.3 * rng.standard_normal(3000)
+    column = np.ones(3000) if extra == "constant" else x
+    model = MoERegressor(2, start=upper.astype(int)).fit(np.column_stack([x, column]), target)
+    assert model.status_ is Status.CONVERGED
+
+
+@pytest.mark.parametrize("link", ["log", "inverse"])
+def test_the_bound_of_a_scale_follows_the_unit_of_the_target(X, link):
+    target = np.exp(2 + 0.3 * X[:, 0]) + 0.3 * np.random.default_rng(1).standard_normal(N)
+    expert = GaussianExpert(link=link)
+    one = fit(MoERegressor(1, expert=expert), X, target)
+    small = fit(MoERegressor(1, expert=expert), X, 1e-6 * target)
+    assert small.status_ is one.status_ is Status.CONVERGED
+    assert_allclose(small.dispersion_, 1e-6 * one.dispersion_, rtol=1e-6)
+
+
 def test_a_penalty_keeps_a_separated_gate_ordinary(X):
     from mixexp import SoftmaxGate
 
@@ -241,7 +271,24 @@ def test_a_penalty_keeps_a_separated_gate_ordinary(X):
     assert model.status_ is Status.CONVERGED
 
 
+def warm(X, y, **later):
+    model = MoERegressor(2, start=FEW, warm_start=True)
+    return fit(model, X, y).set_params(**later)
+
+
 REFUSED = {
+    "a start with more experts": (
+        lambda X, y: MoERegressor(1, start=MoERegressor(2, start=FEW).fit(X, y)).fit(X, y),
+        "more than n_experts=1",
+    ),
+    "a warm start with fewer columns": (
+        lambda X, y: warm(X, y).fit(X[:, :1], y),
+        "other columns",
+    ),
+    "a warm start of another family": (
+        lambda X, y: warm(X, y, expert="gamma").fit(X, np.exp(y)),
+        "other columns, responses, classes, family",
+    ),
     "NaN in X": (lambda X, y: MoERegressor().fit(np.where(X > 2, np.nan, X), y), "NaN"),
     "infinite y": (lambda X, y: MoERegressor().fit(X, np.where(y > 1, np.inf, y)), "infinity"),
     "NaN weight": (lambda X, y: MoERegressor().fit(X, y, np.full(N, np.nan)), "NaN"),
