@@ -66,7 +66,9 @@ def public_parts() -> list[tuple[str, object]]:
     return found
 
 
-@pytest.mark.parametrize(("name", "part"), public_parts(), ids=lambda value: str(value))
+@pytest.mark.parametrize(
+    ("name", "part"), public_parts(), ids=lambda value: getattr(value, "__name__", value)
+)
 def test_public_part_has_a_docstring(name, part) -> None:
     assert (part.__doc__ or "").strip(), name
     assert not part.__doc__.startswith(f"{part.__name__}("), "a generated signature is no docstring"
