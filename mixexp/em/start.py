@@ -77,8 +77,8 @@ class MultiStart(Component):
     table_size : int, default=2000
         Distinct rows beyond this number are sampled for the search.
     max_rounds : int, default=12
-        Rounds of local search at most on the last rung; it ends earlier when K rounds in turn,
-        and at least two, have brought nothing; one is enough where many starts have met.
+        Rounds of local search at most on the last rung; it ends earlier when K + 1 rounds in
+        turn have brought nothing; one is enough where many starts have met.
 
     References
     ----------
@@ -100,8 +100,6 @@ class MultiStart(Component):
         *,
         seed: int,
         given: Sequence[MoEParams] = (),
-        n_jobs: int = 1,
-        callback=None,
     ) -> StartResult:
         """The best regular optimum met.
 
@@ -110,10 +108,6 @@ class MultiStart(Component):
         given : sequence of MoEParams
             Further parameters to try, on the model's scale: with K experts as they are, with
             fewer as the place from which the ladder is climbed.
-        n_jobs : int
-            Not used: the search runs on one thread, and its result is the same anywhere.
-        callback : callable or None
-            ``callback(K) -> bool`` after every rung; True stops the search there with splits.
         """
         table = canonical_table(rows, self.table_size, seed)
         scaling = standardisation(table.rows, model.expert.scales_target)
@@ -217,7 +211,7 @@ class _Ladder:
         batches = [make.divisions(k), make.elemental(k)]
         for i in below.order[:2]:
             params = take(below.params, int(i))
-            grown = make.insertions(params, make.count(6), make.count(250))
+            grown = make.insertions(params, make.count(6), make.count(400))
             if grown:
                 batches.append((stack(grown), [("insertion",)] * len(grown)))
             batches.append(make.splits(params))
@@ -237,7 +231,7 @@ class _Ladder:
     def _local_search(self, screen, k, pool: Pool, rounds: int) -> Pool:
         """Take an expert out, put another in; keep what is better, until nothing is."""
         failures = 0
-        patience = 1 if _is_easy(pool) else max(2, k)
+        patience = 1 if _is_easy(pool) else k + 1
         tried: list[float] = []
         for round_ in range(rounds):
             best = pool.order[0]
@@ -269,7 +263,7 @@ class _Ladder:
     def _shaken(self, screen, params):
         """The parameters shaken, with their gate as it is and flattened: (batch, kinds)."""
         gate, batches = self.model.gate, []
-        for i in range(self.make.count(6)):
+        for i in range(self.make.count(9)):
             flat = gate.flatten(params.gate, (0.3, 0.05)[i % 2])
             gates = [params.gate, flat] if gate.uses_columns else [params.gate]
             batch = stack([params._replace(gate=one) for one in gates])
@@ -283,7 +277,7 @@ class _Ladder:
         resp = base(self.model, self.designs, params).resp
         for j in range(k):
             fewer = remove(params, j)
-            grown = make.insertions(fewer, make.count(3), make.count(60), [resp[:, j]])
+            grown = make.insertions(fewer, make.count(3), make.count(100), [resp[:, j]])
             if grown:
                 batches.append((stack(grown), [("exchange",)] * len(grown)))
             split, kinds = make.splits(fewer, make.count(3))

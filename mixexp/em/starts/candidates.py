@@ -11,6 +11,8 @@ from . import moves, partitions
 from .fixed import Designs, expert_log_density, fit_experts, from_partitions
 from .table import Table
 
+CONCENTRATIONS = 2  # refits of a candidate to the rows it suits best
+
 
 class Generator:
     """Makes candidates on one table, with one stream of random numbers.
@@ -71,7 +73,8 @@ class Generator:
         rng, weight = self.rng, self.table.weight
         background = np.repeat(rng.choice([0.05, 0.5, 3.0], size=S), K)
         local = np.repeat(rng.random(S) < 0.5, K)
-        W = moves.elemental_weights(self.Z, weight, q, S * K, rng, background, local)
+        tight = np.zeros(S * K, dtype=bool)
+        W = moves.elemental_weights(self.Z, weight, q, rng, background, local, tight)
         experts = fit_experts(self.model, self.d, W, 4)
         experts = tree_map(lambda leaf: leaf.reshape(S, K, *leaf.shape[1:]), experts)
         gate = self.model.gate.initial(K, self.d.gate.shape[1])
@@ -104,23 +107,25 @@ class Generator:
         """Candidate experts from `_insertion_weights`, refitted to the rows they suit best."""
         model, d = self.model, self.d
         W = self._insertion_weights(b, draws)
-        experts = fit_experts(model, d, W, 3)
-        score = expert_log_density(model, d, experts) - b.log_p[:, None]
         total = d.weight.sum()
         target = self.rng.choice([1.2 * least, 0.1 * total, 0.25 * total], size=W.shape[1])
-        rows = moves.concentrate(score, d.weight, np.maximum(target, 1.2 * least))
-        narrow = fit_experts(model, d, rows, 2, experts)
-        return tree_map(lambda *leaves: np.concatenate(leaves), experts, narrow)
+        target = np.maximum(target, 1.2 * least)
+        first = narrow = fit_experts(model, d, W, 3)
+        for _ in range(CONCENTRATIONS):
+            score = expert_log_density(model, d, narrow) - b.log_p[:, None]
+            rows = moves.concentrate(score, d.weight, target)
+            narrow = fit_experts(model, d, rows, 2, narrow)
+        return tree_map(lambda *leaves: np.concatenate(leaves), first, narrow)
 
     def _insertion_weights(self, b, draws):
         """(m, J): random handfuls, and each expert's rows cut by fit, column and score."""
         rng, weight, Z = self.rng, self.table.weight, self.Z
         q = self.d.expert.shape[1]
         background = rng.choice([0.02, 0.2, 2.0], size=draws)
-        local = rng.random(draws) < 0.5
+        local, tight = rng.random((2, draws)) < 0.5
         held = weight[:, None] * b.resp + 1e-12 * weight[:, None]
         among = np.column_stack([weight, held])
-        columns = [moves.elemental_weights(Z, weight, q, draws, rng, background, local, among)]
+        columns = [moves.elemental_weights(Z, weight, q, rng, background, local, tight, among)]
         for k in range(held.shape[1]):
             for score in [b.log_p, *self.scores[:5]]:
                 upper = _ranks(score, held[:, k])

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import special
 
 from ..model import MoEModel
-from ..params import MoEParams, stack, take, tree_map
+from ..params import MoEParams, take, tree_map
 from .fixed import Designs, expert_log_density, fit_experts, fit_gates
 
 
@@ -59,8 +59,8 @@ def duplicate(model: MoEModel, params: MoEParams, k: int, share: float) -> MoEPa
     return MoEParams(model.gate.split(params.gate, k, share), experts)
 
 
-def elemental_weights(Z, weight, q, n_draws, rng, background, local, among=None):
-    """(m, J) weights: a random subset of q + 1 + Poisson(2) rows each, all others a little.
+def elemental_weights(Z, weight, q, rng, background, local, tight, among=None):
+    """(m, J) weights: a random subset of rows each, all others a little.
 
     Parameters
     ----------
@@ -68,6 +68,8 @@ def elemental_weights(Z, weight, q, n_draws, rng, background, local, among=None)
         Total weight of all other rows, in rows.
     local : (J,) bool
         Whether the subset is drawn among the neighbours of a random row, in a random metric.
+    tight : (J,) bool
+        Whether the subset has q rows, else q + 1 + Poisson(2).
     among : (m, G) array, optional
         Draw the subset from rows in proportion to one of these columns, in turn, instead of to
         the weights.
@@ -77,9 +79,9 @@ def elemental_weights(Z, weight, q, n_draws, rng, background, local, among=None)
     among = share[:, None] if among is None else among
     among = among / among.sum(axis=0)
     near = max(m // 12, 2 * q + 4)
-    out = np.empty((m, n_draws))
-    for j in range(n_draws):
-        count = min(q + 1 + rng.poisson(2), m)
+    out = np.empty((m, len(background)))
+    for j in range(len(background)):
+        count = min(q if tight[j] else q + 1 + rng.poisson(2), m)
         cumulative = np.cumsum(among[:, j % among.shape[1]])
         if local[j]:
             centre = Z[np.searchsorted(cumulative, rng.random() * cumulative[-1])]
@@ -184,7 +186,3 @@ def grow(model: MoEModel, d: Designs, b: Base, inserted: Inserted, chosen) -> li
         if model.gate.uses_columns:
             out.append(MoEParams(take(fit_gates(model, d, resp[None], 2), 0), experts))
     return out
-
-
-def as_batch(params: list) -> MoEParams:
-    return stack(params)

@@ -1,0 +1,67 @@
+"""Which optima are regular."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mixexp.em.model import MoEModel
+from mixexp.em.params import MoEParams, stack
+from mixexp.em.regular import count_units, is_regular
+from mixexp.em.rows import Rows, Scaling
+from mixexp.experts import GaussianExpert, PoissonExpert
+from mixexp.experts.glm import GLMParams
+from mixexp.gates import SoftmaxGate, SoftmaxParams
+
+
+def model(expert, K=2):
+    columns = np.arange(1)
+    return MoEModel(SoftmaxGate(), expert, K, columns, columns, Scaling.identity(1, 1))
+
+
+def params(*sigma):
+    K = len(sigma)
+    coef = GLMParams(np.zeros((K, 1, 2)), np.array(sigma)[:, None])
+    return MoEParams(SoftmaxParams(np.zeros((K, 2))), coef)
+
+
+@pytest.mark.parametrize(
+    ("mass", "units", "expected"),
+    [
+        ([10.0, 190.0], 200, True),  # 5 % exactly
+        ([9.9, 190.1], 200, False),
+        ([5.9, 44.1], 50, False),  # under twice the three parameters
+        ([6.0, 44.0], 50, True),
+        ([60.0, 99_940.0], 100_000, True),  # 50 rows are always enough
+    ],
+)
+def test_smallest_expert(mass, units, expected):
+    p = params(1.0, 1.0)
+    assert bool(is_regular(model(GaussianExpert()), p, np.array(mass), units)) is expected
+    assert (
+        is_regular(model(GaussianExpert()), stack([p, p]), np.array([mass] * 2), units).tolist()
+        == [expected] * 2
+    )
+
+
+def test_a_scale_on_its_bound_is_irregular():
+    p = params(0.01, 1.0)
+    assert not is_regular(model(GaussianExpert()), p, np.array([50.0, 50.0]), 100)
+
+
+def test_counts_may_have_smaller_experts():
+    mass = np.array([4.0, 196.0])
+    assert is_regular(model(PoissonExpert()), params(1.0, 1.0), mass, 200)
+    assert not is_regular(model(PoissonExpert()), params(1.0, 1.0), mass - [0.1, -0.1], 200)
+
+
+def test_one_expert_is_regular():
+    assert is_regular(model(GaussianExpert(), K=1), params(1.0), np.array([3.0]), 3)
+
+
+def test_units_are_rows_under_fractional_weights():
+    X = np.zeros((10, 1))
+    assert count_units(Rows(X, X)) == 10
+    assert count_units(Rows(X, X, np.full(10, 3.0))) == 30
+    assert count_units(Rows(X, X, np.full(10, 0.1))) == 10
+    assert count_units(Rows(X, X, np.eye(10)[0] * 0.5)) == 1
