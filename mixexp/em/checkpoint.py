@@ -46,6 +46,8 @@ class Checkpoint:
     """
 
     def __init__(self, path, every: int, mark: str):
+        if not every >= 1:
+            raise ValueError(f"EM needs checkpoint_every >= 1; got {every!r}.")
         self.path = Path(path)
         self.every = every
         self.mark = mark

@@ -79,7 +79,7 @@ def _fit(model, rows, start, solver, seed, n_jobs, given, callback, on_search) -
     checkpoint = _checkpoint(model, rows, solver, start, seed, given)
     stored = checkpoint.load() if checkpoint is not None and solver.resume else None
     if stored is None:
-        found = _search(model, rows, start, seed, n_jobs, given)
+        found = _search(model, rows, start, seed, given)
         state = None
     else:
         found, state = _found_again(stored["extra"], model, rows), stored["state"]
@@ -91,10 +91,10 @@ def _fit(model, rows, start, solver, seed, n_jobs, given, callback, on_search) -
     return _judge(model, engine, result, found.optima)
 
 
-def _search(model, rows, start, seed, n_jobs, given) -> StartResult:
+def _search(model, rows, start, seed, given) -> StartResult:
     if start is None:
         return StartResult(given[0], [])
-    return start.search(model, rows, seed=seed, given=given, n_jobs=n_jobs)
+    return start.search(model, rows, seed=seed, given=given)
 
 
 def _checkpoint(model, rows, solver, start, seed, given):

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..kernels.reference import log_softmax
 from .model import MoEModel
 from .rows import Rows
 
@@ -30,23 +31,25 @@ def components(model: MoEModel, params, rows: Rows) -> Components:
     """Gate probabilities, means and dispersions at the rows (their y is not read).
 
     An expert whose link has no mean at a row (an inverse link at a non-positive predictor) has
-    no density there: its share of the gate goes to the other experts.
+    no density there: its share of the gate goes to the other experts. Where no expert has one,
+    the probabilities are NaN, and with them all that is predicted.
     """
-    prob = np.exp(model.log_gate(params, rows.X))
+    log_prob = model.log_gate(params, rows.X)
     mean = model.expert.mean(
         params.expert, model.expert_design(rows.X), model.scaled_offset(rows), rows.trials
     )
     possible = np.isfinite(mean).all(axis=2)
     if not possible.all():
-        prob = np.where(possible, prob, 0)
-        prob /= np.maximum(prob.sum(axis=1, keepdims=True), 1e-300)
-        mean = np.where(possible[:, :, None], mean, np.nanmean(mean))
+        anyone = possible.any(axis=1, keepdims=True)
+        log_prob = np.where(possible, log_prob, -np.inf)
+        log_prob = log_softmax(np.where(anyone, log_prob, np.nan))
+        mean = np.where(possible[:, :, None], mean, 1.0)
     dispersion = getattr(params.expert, "dispersion", None)
     if model.expert.scales_target:
         mean = mean * model.scaling.y_scale + model.scaling.y_centre
         dispersion = dispersion * model.scaling.y_scale
     trials = None if rows.trials is None else rows.trials[:, None]
-    return Components(prob, mean, dispersion, trials)
+    return Components(np.exp(log_prob), mean, dispersion, trials)
 
 
 def mean(parts: Components):
@@ -84,8 +87,9 @@ def quantile(parts: Components, expert, probability):
         one = Components(parts.prob, parts.mean[:, :, [j]], parts.dispersion[:, [j]], parts.trials)
         each = expert.quantile(probability, one.mean[:, :, 0], one.trials, one.dispersion[:, 0])
         # experts without a say must not widen the bracket to infinity
-        each = np.where(parts.prob > 1e-12, each, np.nan)
-        low, high = np.nanmin(each, axis=1), np.nanmax(each, axis=1)
+        heard = parts.prob > 1e-12
+        low, high = np.where(heard, each, np.inf).min(axis=1), np.where(heard, each, -np.inf)
+        low, high = np.where(heard.any(axis=1), (low, high.max(axis=1)), np.nan)
         out[:, j] = _bisect(one, expert, probability, low, high)
     return out
 
@@ -94,7 +98,10 @@ def _bisect(parts, expert, probability, low, high):
     """The mixture's quantile lies between the smallest and largest of the experts' quantiles."""
     if expert.discrete:
         low, high = np.floor(low) - 1, np.ceil(high)
-    for _ in range(BISECTIONS):
+    steps = BISECTIONS
+    if expert.discrete:  # down to neighbouring numbers, however far apart the experts are
+        steps = int(np.log2(np.max(high - low, initial=1))) + 2
+    for _ in range(steps):
         middle = np.floor((low + high) / 2) if expert.discrete else (low + high) / 2
         enough = cdf(parts, expert, middle[:, None])[:, 0] >= probability
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
@@ -105,7 +112,7 @@ def _bisect(parts, expert, probability, low, high):
 
 def sample(model: MoEModel, params, rows: Rows, rng):
     """(n, m) draws and their expert labels (n,)."""
-    prob = np.exp(model.log_gate(params, rows.X))
+    prob = components(model, params, rows).prob
     uniform = rng.random((prob.shape[0], 1))
     labels = (uniform > np.cumsum(prob, axis=1)[:, :-1]).sum(axis=1)
     draws = model.expert.sample(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_array
 
 from ..em import predictive
@@ -141,10 +142,9 @@ class MoERegressor(RegressorMixin, BaseMoE):
     def _target(self, y, n):
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
         m = len(self._model_.scaling.y_scale)
-        if y.size != n * m:
+        if y.shape not in ((n, m), (n,) if m == 1 else (n, m)):
             raise ValueError(f"y has shape {y.shape}; the model needs {n} rows of {m} response(s).")
-        y = y.reshape(n, m)
-        return y
+        return y.reshape(n, m)
 
     def _predictive(self, X, function, inputs):
         """(n, ...) of ``function(components)``, without the axis of responses where y had none."""
@@ -162,6 +162,11 @@ class MoERegressor(RegressorMixin, BaseMoE):
         """(n,) or (n, m) conditional means E[y | x]."""
         inputs = {"offset": offset, "exposure": exposure, "trials": trials}
         return self._predictive(X, lambda parts, rows: predictive.mean(parts), inputs)
+
+    def score(self, X, y, sample_weight=None, *, offset=None, exposure=None, trials=None):
+        """Coefficient of determination of `predict`, with the row-wise inputs of the rows."""
+        predicted = self.predict(X, offset=offset, exposure=exposure, trials=trials)
+        return r2_score(y, predicted, sample_weight=sample_weight)
 
     def predict_experts(self, X, *, offset=None, exposure=None, trials=None):
         """(n, K) or (n, K, m) means of the single experts."""

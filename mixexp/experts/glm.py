@@ -48,7 +48,13 @@ class GLMExpert(Expert):
     kernel_code: ClassVar[int | None] = None
     has_dispersion = False
     ties_dispersion = False  # True where all experts share the dispersion
+    positive = False  # True where the mean is positive
     multi_output = True
+
+    @property
+    def needs_positive_mean(self):
+        """True where an identity link may leave the range of the family's means."""
+        return self.positive and self.link_name == "identity"
 
     @property
     def fused(self):  # type: ignore[override]
@@ -267,13 +273,16 @@ class GLMExpert(Expert):
     extra_per_gain: ClassVar[float] = 0.0  # d extra / d (dispersion-free log-likelihood)
 
     def mean(self, params, X, offset, trials):
-        return LINKS[self.link_name].mean(self.predictors(params, X, offset))
+        mean = LINKS[self.link_name].mean(self.predictors(params, X, offset))
+        return np.where(mean > 0, mean, np.nan) if self.needs_positive_mean else mean
 
     def sample(self, params, X, labels, offset, trials, rng):
         rows = np.arange(len(labels))
         mean = self.mean(params, X, offset, trials)[rows, labels]
         m = None if trials is None else trials[:, None]
-        return self.draw(mean, m, params.dispersion[labels], rng)
+        possible = np.isfinite(mean)
+        draws = self.draw(np.where(possible, mean, 1.0), m, params.dispersion[labels], rng)
+        return np.where(possible, draws, np.nan)
 
     def _curvature(self, q):
         return strengths(q, self.slope_curvature)

@@ -10,6 +10,9 @@ from .._component import EXPERTS, register
 from ..kernels import reference
 from .glm import GLMExpert
 
+TINY = 1e-15  # a mean below which zero is certain to rounding
+HUGE = 1e12  # means beyond which the normal distribution is exact to six digits
+
 
 @register(EXPERTS, "poisson")
 class PoissonExpert(GLMExpert):
@@ -26,6 +29,7 @@ class PoissonExpert(GLMExpert):
     links = ("log", "identity")
     kernel_code = reference.POISSON
     discrete = True
+    positive = True
     takes = ("offset", "exposure")
 
     def __init__(self, penalty=None, link=None, tied=None):
@@ -54,10 +58,16 @@ class PoissonExpert(GLMExpert):
         return mean
 
     def cdf(self, y, mean, trials, dispersion):
-        return distributions.poisson.cdf(y, mean)
+        exact = distributions.poisson.cdf(y, np.minimum(mean, HUGE))
+        return np.where(
+            mean > HUGE, special.ndtr((y + 0.5 - mean) / np.sqrt(np.maximum(mean, 1))), exact
+        )
 
     def quantile(self, probability, mean, trials, dispersion):
-        return np.maximum(distributions.poisson.ppf(probability, mean), 0)
+        exact = distributions.poisson.ppf(probability, np.clip(mean, TINY, HUGE))
+        spread = np.sqrt(np.maximum(mean, 0))
+        normal = np.ceil(mean + spread * special.ndtri(probability) - 0.5)
+        return np.maximum(np.where(mean > HUGE, normal, exact), 0)
 
     def draw(self, mean, trials, dispersion, rng):
         return rng.poisson(mean).astype(float)

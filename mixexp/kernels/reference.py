@@ -101,7 +101,7 @@ def binomial_unit(eta, link, y, trials, dispersion):
     """y successes of `trials`; the row's part is log choose(trials, y)."""
     log_p, log_q, log_slope = _binomial_logs(eta, link)
     failures = trials - y
-    log_density = special.xlogy(y, 1) + y * log_p + failures * log_q
+    log_density = y * log_p + failures * log_q
     score = y * np.exp(log_slope - log_p) - failures * np.exp(log_slope - log_q)
     information = trials * np.exp(2 * log_slope - log_p - log_q)
     return _possible(Unit(log_density, score, information, np.zeros_like(eta)))

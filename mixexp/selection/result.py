@@ -262,7 +262,8 @@ def model_values(model: Any) -> dict[str, Any]:
 def describe_data(X: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
     """Rows, columns and total weight."""
     total = len(y) if sample_weight is None else float(np.sum(sample_weight))
-    return {"rows": int(X.shape[0]), "columns": int(X.shape[1]), "total_weight": total}
+    rows, columns = np.shape(X)
+    return {"rows": int(rows), "columns": int(columns), "total_weight": total}
 
 
 def plain(value: Any) -> Any:

@@ -12,11 +12,13 @@ from sklearn.exceptions import ConvergenceWarning
 from mixexp import (
     EM,
     L2,
+    GammaExpert,
     GaussianExpert,
     MoEClassifier,
     MoERegressor,
     MultinomialExpert,
     MultiStart,
+    PoissonExpert,
     Status,
 )
 
@@ -271,12 +273,40 @@ def test_a_penalty_keeps_a_separated_gate_ordinary(X):
     assert model.status_ is Status.CONVERGED
 
 
+@pytest.mark.parametrize(
+    ("family", "link"), [("poisson", "identity"), ("gamma", "identity"), ("gamma", "inverse")]
+)
+def test_predictions_beyond_the_range_of_a_link(X, family, link):
+    expert = {"poisson": PoissonExpert, "gamma": GammaExpert}[family](link=link)
+    target = np.round(5 + np.random.default_rng(0).gamma(2, 2, N) + np.abs(X[:, 0]))
+    model = fit(MoERegressor(2, expert=expert, start=(X[:, 0] > 0).astype(int)), X, target)
+    far = 60 * X
+    eta = np.einsum("np,kp->nk", far, model.coef_) + model.intercept_
+    undefined = ~(eta > 0).any(axis=1)
+    assert undefined.any() and not undefined.all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = [model.predict(far), model.predict_std(far), model.sample(far, 0)]
+        found.append(model.predict_quantile(far, 0.5))
+    for values in found:
+        assert np.array_equal(np.isnan(values), undefined)
+        assert (values[~undefined] >= 0).all()
+
+
 def warm(X, y, **later):
     model = MoERegressor(2, start=FEW, warm_start=True)
     return fit(model, X, y).set_params(**later)
 
 
 REFUSED = {
+    "no passes between checkpoints": (
+        lambda X, y: MoERegressor(1, solver=EM(checkpoint="x", checkpoint_every=0)).fit(X, y),
+        "checkpoint_every",
+    ),
+    "responses the wrong way round": (
+        lambda X, y: MoERegressor(1).fit(X, np.column_stack([y, y])).log_prob(X, np.ones((2, N))),
+        "2 response",
+    ),
     "a start with more experts": (
         lambda X, y: MoERegressor(1, start=MoERegressor(2, start=FEW).fit(X, y)).fit(X, y),
         "more than n_experts=1",

@@ -278,3 +278,11 @@ def test_progress_bar_runs(X, y):
     model = regressor()
     model.set_callbacks(callbacks.ProgressBar())
     assert model.fit(X, y).converged_
+
+
+def test_score_uses_the_exposure():
+    rng = np.random.default_rng(0)
+    X, exposure = rng.standard_normal((80, 1)), rng.uniform(1, 50, 80)
+    counts = rng.poisson(exposure * np.exp(0.3 * X[:, 0]))
+    model = MoERegressor(1, expert="poisson").fit(X, counts, exposure=exposure)
+    assert model.score(X, counts, exposure=exposure) > 0.9 > 0 > model.score(X, counts)

@@ -190,3 +190,9 @@ def test_cells_group_by_settings() -> None:
     cells = cells_of(grid, MoERegressor())
     assert [cell.experts for cell in cells] == [(1, 2, 3)] * 2
     assert [cell.label for cell in cells] == ["expert penalty 0", "expert penalty 1"]
+
+
+def test_lists_are_taken(data: tuple[pd.DataFrame, np.ndarray]) -> None:
+    X, y = data
+    study = SelectionStudy(MoERegressor(), {"n_experts": [1]}, cv=None)
+    assert study.fit(X.to_numpy().tolist(), y.tolist()).result_.data["columns"] == 1
