@@ -11,7 +11,7 @@ from ..kernels import reference
 from .glm import GLMExpert
 
 TINY = 1e-15  # a mean below which zero is certain to rounding
-HUGE = 1e12  # means beyond which the normal distribution is exact to six digits
+HUGE = 1e10  # a mean beyond which the normal distribution is as exact as the special functions
 
 
 @register(EXPERTS, "poisson")
