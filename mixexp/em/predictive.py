@@ -100,7 +100,8 @@ def _bisect(parts, expert, probability, low, high):
         low, high = np.floor(low) - 1, np.ceil(high)
     steps = BISECTIONS
     if expert.discrete:  # down to neighbouring numbers, however far apart the experts are
-        steps = int(np.log2(np.max(high - low, initial=1))) + 2
+        widest = np.max(np.nan_to_num(high - low), initial=1)
+        steps = int(np.log2(widest)) + 2
     for _ in range(steps):
         middle = np.floor((low + high) / 2) if expert.discrete else (low + high) / 2
         enough = cdf(parts, expert, middle[:, None])[:, 0] >= probability
