@@ -130,7 +130,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         self.classes_, codes = self._classes_of(y)
         if len(self.classes_) < 2:
             raise ValueError(
-                f"MoEClassifier needs at least two classes; got one class {self.classes_[0]!r}."
+                f"MoEClassifier needs at least two classes; got one class "
+                f"{self.classes_.tolist()[0]!r}."
             )
         self._n_outputs = 0
         return X, codes.astype(np.float64)[:, None]
@@ -169,14 +170,16 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     def predict_proba(self, X):
         """(n, C) class probabilities, in the order of ``classes_``."""
         rows = self._rows(X)
-        return self._map(
+        found = self._map(
             rows,
             lambda part: predictive.mean(predictive.components(self._model_, self._params_, part)),
         )
+        # Above: sums of rounded products; scikit-learn refuses 1 + 2e-16. Below: finite logarithms.
+        return np.clip(found, 1e-300, 1.0)
 
     def predict_log_proba(self, X):
         """(n, C) log class probabilities."""
-        return np.log(np.maximum(self.predict_proba(X), 1e-300))
+        return np.log(self.predict_proba(X))
 
     def predict(self, X):
         """(n,) most probable classes."""
