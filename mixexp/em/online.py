@@ -16,6 +16,7 @@ from .engines import MemoryEngine
 from .model import MoEModel
 from .params import MoEParams, Statistics, stack, take, tree_map
 from .rows import Rows
+from .summary import entropies
 
 DECAY = 0.6  # step_t = (t + 1)^-0.6: slower than 1 / t, so that the first batches are forgotten
 
@@ -24,13 +25,14 @@ class OnlineState(NamedTuple):
     """Where an online fit stands.
 
     params and statistics belong together: the statistics are means per unit weight, blended over
-    the batches and expressed at these parameters. loglik is blended likewise; weight is the total
-    weight seen; n_batch counts the batches.
+    the batches and expressed at these parameters. loglik and entropy (soft, hard) are blended
+    likewise; weight is the total weight seen; n_batch counts the batches.
     """
 
     params: MoEParams
     statistics: Statistics
     loglik: float
+    entropy: np.ndarray
     weight: float
     n_batch: int
 
@@ -38,7 +40,9 @@ class OnlineState(NamedTuple):
 def first_state(model: MoEModel, params: MoEParams, rows: Rows) -> OnlineState:
     """State after a first batch that was fitted on its own."""
     loglik, statistics = _mean_statistics(model, params, rows)
-    return OnlineState(params, statistics, loglik, rows.total_weight, 1)
+    return OnlineState(
+        params, statistics, loglik, _mean_entropy(model, params, rows), rows.total_weight, 1
+    )
 
 
 def step_size(n_batch: int) -> float:
@@ -61,6 +65,7 @@ def online_step(model: MoEModel, state: OnlineState, rows: Rows) -> OnlineState:
         params,
         model.shift(blended, state.params, params),
         (1 - step) * state.loglik + step * loglik,
+        (1 - step) * state.entropy + step * _mean_entropy(model, state.params, rows),
         state.weight + rows.total_weight,
         state.n_batch + 1,
     )
@@ -72,3 +77,9 @@ def _mean_statistics(model, params, rows):
     result = MemoryEngine(rows, model).run(model, stack([params]))
     statistics = tree_map(lambda leaf: np.asarray(leaf[0] / total), result.statistics)
     return float(result.loglik[0]) / total, statistics
+
+
+def _mean_entropy(model, params, rows):
+    """Soft and hard entropy of a batch's responsibilities, per unit weight."""
+    weight = np.ones(rows.n) if rows.weight is None else rows.weight
+    return entropies(model.responsibilities(params, rows), weight) / weight.sum()

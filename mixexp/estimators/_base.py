@@ -26,6 +26,7 @@ from ..em.fitting import Fit, fit_rows
 from ..em.model import MoEModel
 from ..em.online import OnlineState, first_state, online_step
 from ..em.params import MoEParams, stack, take
+from ..em.regular import is_regular
 from ..em.rows import Rows, Scaling, blocks, standardisation
 from ..em.start import MultiStart
 from ..em.status import Status
@@ -131,10 +132,16 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
     def _store_online(self, state: OnlineState):
         self._params_ = state.params
         mass = state.statistics.expert.mass * state.weight
-        summary = self.fit_summary_._replace(
-            loglik=state.loglik * state.weight, n_units=state.weight
+        soft, hard = (float(value) * state.weight for value in state.entropy)
+        self.fit_summary_ = self.fit_summary_._replace(
+            loglik=state.loglik * state.weight,
+            n_units=state.weight,
+            entropy=soft,
+            hard_entropy=hard,
         )
-        self.fit_summary_ = summary
+        self.regular_ = bool(is_regular(self._model_, state.params, mass, state.weight))
+        # nothing is maximised batch by batch: there is no path and no certificate
+        self.objective_path_, self.certificate_ = np.empty(0), np.nan
         self.status_, self.n_iter_, self.expert_sizes_ = Status.ONLINE, state.n_batch, mass
         self._set_derived()
 
