@@ -103,7 +103,7 @@ def _checkpoint(model, rows, solver, start, seed, given):
     settings = {
         name: value
         for name, value in solver.get_params().items()
-        if name not in ("checkpoint", "checkpoint_every", "resume")
+        if name not in ("checkpoint", "checkpoint_every", "resume", "max_passes")
     }
     description = f"{model.K} {model.gate!r} {model.expert!r} {settings} {start!r} {seed}"
     description += f" {model.gate_columns.tolist()} {model.expert_columns.tolist()}"

@@ -142,6 +142,13 @@ def test_a_checkpoint_at_the_limit_of_passes_gives_the_fit_again(tmp_path, max_p
     assert_same_fit(first, model(path, max_passes=max_passes).fit(*data()))
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_more_passes_continue_where_the_limit_ended_a_fit(tmp_path):
+    path = tmp_path / "c"
+    model(path, max_passes=6).fit(*data())
+    assert_same_fit(model(path).fit(*data()), model(tmp_path / "d").fit(*data()))
+
+
 OTHER = {
     "data": lambda path, X, y: model(path).fit(X + 1e-9, y),
     "target": lambda path, X, y: model(path).fit(X, y[::-1]),

@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.inspection import PartialDependenceDisplay, permutation_importance
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -68,6 +69,15 @@ def test_a_pipeline_scores_as_its_last_step_does(X, y):
 def test_a_grid_over_the_number_of_experts(X, y):
     search = GridSearchCV(regressor(), {"n_experts": [1, 2]}, cv=3).fit(X, y)
     assert search.best_estimator_.n_experts_ == search.best_params_["n_experts"]
+
+
+def test_class_probabilities_never_exceed_one():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 2)) * 6
+    kind = np.where(X[:, 0] > 0, X[:, 1] > 0, X[:, 1] < 1) + 2 * (X[:, 0] > 3)
+    found = MoEClassifier(3, start=kind % 3).fit(X, kind).predict_proba(X)
+    assert found.max() <= 1.0
+    log_loss(kind, found)
 
 
 def test_a_grid_over_whole_parts(X, y):
