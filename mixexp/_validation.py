@@ -71,8 +71,10 @@ def row_inputs(expert, n, *, offset=None, exposure=None, trials=None):
     given = {"offset": offset, "exposure": exposure, "trials": trials}
     for name, values in given.items():
         if values is not None and name not in expert.takes:
-            takes = ", ".join(expert.takes) or "no row-wise input"
-            raise ValueError(f"{type(expert).__name__} takes {takes}; got {name}=.")
+            takes = " and ".join(f"{other}=" for other in expert.takes)
+            raise ValueError(
+                f"{type(expert).__name__} takes no {name}=" + (f", only {takes}." if takes else ".")
+            )
     offset = check_row_input(offset, "offset", n)
     exposure = check_row_input(exposure, "exposure", n, positive=True)
     if exposure is not None:

@@ -77,10 +77,12 @@ def _add_study(add: argparse.ArgumentParser) -> None:
     option("--target", required=True, help="column to explain")
     option("--experts", default=None, help="numbers of experts, such as 1-6 or 1,2,4 (1-6)")
     option("--family", default="auto", choices=FAMILIES, help="family of the experts")
-    option("--criterion", default="bic", choices=("bic", "aic", "icl", "cv"), help="what decides")
+    option(
+        "--criterion", default="bic", choices=("bic", "aic", "icl", "cv"), help="what decides (bic)"
+    )
     option("--one-se", action="store_true", help="with cv: the simplest within one standard error")
-    option("--folds", type=_whole, default=5, help="folds of the cross-validation, 0 for none")
-    option("--out", default="report", help="folder to write")
+    option("--folds", type=_whole, default=5, help="folds of the cross-validation, 0 for none (5)")
+    option("--out", default="report", help="folder to write (report)")
     option("--force", action="store_true", help="write into a folder that holds other files")
     for name in ("weights", "exposure", "offset", "trials"):
         option(f"--{name}", metavar="COLUMN", help=f"column of {name}")
@@ -91,7 +93,7 @@ def _add_study(add: argparse.ArgumentParser) -> None:
     option("--drop", type=_names, default=(), help="columns to leave out")
     option("--penalty", type=_strengths, default=None, help="L2 strengths of the experts, 0,0.01")
     option("--gate-penalty", type=_strengths, default=None, help="L2 strengths of the gate")
-    option("--seed", type=_whole, default=0, help="seed of starts, folds and residuals")
+    option("--seed", type=_whole, default=0, help="seed of starts, folds and residuals (0)")
     option("--jobs", type=_whole, default=0, help="processes; 0 is one for each core")
     option("--quiet", action="store_true", help="no progress and no summary")
     add.set_defaults(run=study)
@@ -102,7 +104,7 @@ def _add_predict(add: argparse.ArgumentParser) -> None:
     option("model", help="model.mixexp of a study")
     option("table", help="CSV or Parquet file with the columns of the study")
     option("--out", required=True, help="CSV file to write")
-    option("--level", type=float, default=0.9, help="level of the predictive interval")
+    option("--level", type=float, default=0.9, help="level of the predictive interval (0.9)")
     option("--force", action="store_true", help="replace an existing file")
     option("--quiet", action="store_true", help="no messages")
     add.set_defaults(run=predict)
@@ -165,6 +167,8 @@ def study(options: argparse.Namespace, arguments: Sequence[str]) -> int:
             "several penalty strengths need --criterion cv: information criteria count every "
             "parameter in full, whatever its penalty"
         )
+    if options.criterion == "cv" and options.folds == 0:
+        raise ValueError("--criterion cv needs --folds of at least 2")
     check_folder(options.out, options.force)
     roles = Roles(
         options.target, options.family, options.weights, options.exposure, options.offset,
@@ -200,12 +204,16 @@ def predict(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         raise ValueError(f"cannot write {str(out)!r}: it {what}")
     if not out.resolve().parent.is_dir():
         raise ValueError(f"cannot write {str(out)!r}: its folder does not exist")
+    if Path(options.model).is_dir():
+        raise ValueError(f"{options.model!r} is a folder; name the model.mixexp in it")
+    if not Path(options.model).exists():
+        raise ValueError(f"there is no file {options.model!r}")
     model = TableModel.load(options.model)
     table, _ = read_table(options.table, least_columns=1)
     found = model.predict_table(table, options.level)
     write_atomic(out, found.to_csv(index=False, lineterminator="\n").encode("utf-8"))
     if not options.quiet:
-        for note in model.preprocessor.unseen(table):
+        for note in (*model.absent_inputs(table), *model.preprocessor.unseen(table)):
             print(f"Note: {note}.", file=sys.stderr)
         print(f"{len(found)} predictions: {out}")
     return 0
@@ -233,7 +241,7 @@ class progress:
             return
         if not sys.stderr.isatty():
             if not self.announced:
-                print(f"Fitting {total} models ...", file=sys.stderr)
+                print(f"Fitting {total} model{'s' * (total != 1)} ...", file=sys.stderr)
             self.announced = True
             return
         if self.bar is None:

@@ -31,6 +31,9 @@ class Status(Enum):
     )
     INTERRUPTED = "Interrupted by a callback; the best point so far is kept."
 
+    def __str__(self) -> str:
+        return str(self.value)
+
     @property
     def converged(self) -> bool:
         return self in (Status.CONVERGED, Status.SEPARATED, Status.DEGENERATE)

@@ -13,11 +13,12 @@ def summary_text(model) -> str:
     bic = -2 * summary.loglik + np.log(summary.n_units) * summary.n_free
     aic = -2 * summary.loglik + 2 * summary.n_free
     names = type(model._model_.gate).__name__, type(model._model_.expert).__name__
+    passes = f"{model.n_iter_} pass{'es' * (model.n_iter_ != 1)}"
     lines = [
         f"{type(model).__name__}: {model.n_experts_} x {names[1]}, {names[0]}",
         f"log-likelihood {summary.loglik:.4f}   free parameters {summary.n_free}   "
         f"units {summary.n_units:g}   AIC {aic:.2f}   BIC {bic:.2f}",
-        *textwrap.wrap(f"{model.status_.value} ({model.n_iter_} passes)", 88),
+        *textwrap.wrap(f"{model.status_} ({passes})", 88),
     ]
     starts = model.starts_
     if len(starts):

@@ -40,7 +40,7 @@ th, td { padding:.36rem .5rem; text-align:right; border-bottom:1px solid var(--l
 th + th, td + td { padding-left:.75rem; }
 th { font-weight:600; color:var(--muted); vertical-align:bottom; }
 th:first-child, td:first-child { text-align:left; position:sticky; left:0; background:#fff;
-  max-width:20rem; min-width:4.5rem; white-space:normal; overflow-wrap:anywhere; }
+  max-width:20rem; min-width:6.5rem; white-space:normal; overflow-wrap:anywhere; }
 td.text, th.text { text-align:left; }
 tr.chosen td, tr.chosen td:first-child { background:#eaf1f9; font-weight:600; }
 tr.off td { color:var(--muted); }

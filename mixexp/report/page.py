@@ -103,7 +103,7 @@ def _facts(study: TableStudy) -> str:
     pairs = [
         ("Rows", f"{data['rows']:,}"),
         ("Model columns", str(data["columns"])),
-        ("Family", study.family),
+        ("Family", sections.FAMILY_NAMES[study.family]),
         ("Experts", str(row["n_experts"])),
         ("Parameters", f"{row['n_free']:.0f}"),
         ("Criterion", study.result.criterion_title),

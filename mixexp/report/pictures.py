@@ -33,9 +33,10 @@ def prediction_figures(study: TableStudy) -> str:
         used = len(study.model.preprocessor.columns)
         text = (
             "Average prediction when one column is set to each of its values in every row, the "
-            f"others as they are; the {len(figures)} largest of {used} columns."
+            "others as they are. The largest effect comes first"
         )
-        return f"<p>{esc(text)}</p>{grid(figures)}"
+        more = f"; {used - len(figures)} smaller ones are not shown" * (used > len(figures))
+        return f"<p>{esc(text + more)}.</p>{grid(figures)}{_unit(study)}"
     figures = [_line(part, target) for part in explanation.lines]
     if explanation.surface is not None:
         plane = explanation.surface
@@ -67,8 +68,9 @@ def _short(value: Any) -> str:
 
 
 def _unit(study: TableStudy) -> str:
-    given = [name for name in ("exposure", "trials") if name in study.model.inputs]
-    return f'<p class="muted">Per unit of {given[0]}.</p>' if given else ""
+    units = {"exposure": "one unit of exposure", "trials": "one trial", "offset": "no offset"}
+    given = [text for name, text in units.items() if name in study.model.inputs]
+    return f'<p class="muted">Predictions are for {" and ".join(given)}.</p>' if given else ""
 
 
 def check_figures(study: TableStudy) -> str:

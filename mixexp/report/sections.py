@@ -23,6 +23,7 @@ FORMULAS = {
     "binomial": "a binomial distribution whose log-odds follow its own line",
     "multinomial": "a softmax regression of its own",
 }
+FAMILY_NAMES = {name: name for name in FORMULAS} | {"gaussian": "Gaussian", "poisson": "Poisson"}
 
 
 def comparison(study: TableStudy) -> str:
@@ -92,8 +93,9 @@ def _criteria_table(result: Any) -> str:
 
 
 TABLE_TEXT = (
-    "Bold: the best of each column. Weight: how the deciding criterion shares its belief. Optima: "
-    "distinct maxima that the starts met; hits: starts that met the best one."
+    "Blue: the best of each column; shaded: the chosen fit. Weight: how the deciding criterion "
+    "shares its belief. Optima: distinct maxima that the starts met; hits: starts that met the "
+    "best one."
 )
 CV_TEXT = " CV per row: cross-validated log-likelihood with its standard error."
 BUILT_IN = ("aic", "bic", "icl", "cv")
@@ -123,9 +125,9 @@ def _baseline(study: TableStudy) -> str:
         return ""
     best, single = result.table.loc[result.chosen], result.table.loc[line]
     text = (
-        f"Beside it, a single expert (an ordinary {study.family} regression) has a log-likelihood "
-        f"of {number(single['loglik'])} with {single['n_free']:.0f} parameters, against "
-        f"{number(best['loglik'])} with {best['n_free']:.0f}."
+        f"Beside it, a single expert (an ordinary {FAMILY_NAMES[study.family]} regression) has a "
+        f"log-likelihood of {number(single['loglik'])} with {single['n_free']:.0f} parameters, "
+        f"against {number(best['loglik'])} with {best['n_free']:.0f}."
     )
     gap, error = result.paired_gap(line)
     if np.isfinite(gap):

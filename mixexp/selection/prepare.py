@@ -108,6 +108,7 @@ def prepare(table: pd.DataFrame, roles: Roles) -> Prepared:
     candidates = table[[name for name in table.columns if name not in used]]
     if candidates.shape[1] == 0:
         raise TableError("no column is left beside the target and the row-wise inputs")
+    _check_inputs(roles, families)
     preprocessor = TablePreprocessor.learn(candidates, roles.categorical, roles.keep)
     raw = candidates[[column.name for column in preprocessor.columns]].reset_index(drop=True)
     return Prepared(
@@ -169,6 +170,19 @@ def row_wise_inputs(table: pd.DataFrame, roles: Roles) -> dict[str, Any]:
             raise TableError(f"column {name!r} (weights) is zero in every row")
         inputs["sample_weight" if role == "weights" else role] = values
     return inputs
+
+
+def _check_inputs(roles: Roles, families: tuple[str, ...]) -> None:
+    """Exposure needs a logarithmic link; classes take neither it nor an offset."""
+    takers = {"exposure": ("poisson", "gamma"), "offset": FAMILIES[:-1]}
+    for role, able in takers.items():
+        name = getattr(roles, role)
+        wrong = [family for family in families if family not in able]
+        if name is not None and wrong:
+            chosen = "" if roles.family != "auto" else f" (chosen for {roles.target!r})"
+            raise TableError(
+                f"the family {wrong[0]}{chosen} takes no {role}; those that do: {', '.join(able)}"
+            )
 
 
 def _half(preprocessor: TablePreprocessor, names: Sequence[str]) -> list[str] | None:

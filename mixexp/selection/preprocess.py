@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +19,8 @@ MAX_LEVELS = 20
 MISSING_LEVEL = "missing"
 OTHER_LEVEL = "other"
 IDENTIFIER_NAMES = {"id", "index", "row", "rowid", "rownames", "row.names", "uuid", "key", "nr"}
+# "policy_id", "Policy no.", "PolicyNo"; but not "NO" alone, which is a gas.
+NUMBERED = re.compile(r"[^\W_][\s_.-]+(?i:id|no|nr|number)\.?$|[a-z](Id|ID|No|Nr|Number)$")
 ISO_DATE = r"\d{4}-\d{1,2}-\d{1,2}([ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?Z?)?"
 
 
@@ -224,7 +228,7 @@ def _learn_column(raw: pd.Series[Any], force: bool, keep: bool, notes: list[str]
     kind = "categorical" if force else column_kind(raw)
     reason = None if keep or force else _identifier(present, kind, distinct)
     if reason:
-        notes.append(f"Column {name!r} {reason}: left out (--keep {name} uses it).")
+        notes.append(f"Column {name!r} {reason}: left out (--keep {shlex.quote(name)} uses it).")
         return None
     if kind == "categorical":
         return _learn_categorical(raw, absent, notes)
@@ -278,7 +282,9 @@ def _identifier(present: pd.Series[Any], kind: str, distinct: int) -> str | None
     values = pd.to_numeric(present).to_numpy(dtype=float)
     name = str(present.name).casefold()
     whole = np.array_equal(values, np.round(values))
-    if whole and (name in IDENTIFIER_NAMES or name.startswith("unnamed") or name.endswith("_id")):
+    if whole and (
+        name in IDENTIFIER_NAMES or name.startswith("unnamed") or NUMBERED.search(str(present.name))
+    ):
         return "is an identifier by its name and its values"
     return None
 

@@ -94,6 +94,17 @@ class TableModel:
         out |= {f"gate_{k + 1}": gate[:, k] for k in range(gate.shape[1])}
         return pd.DataFrame(out)
 
+    def absent_inputs(self, table: pd.DataFrame) -> list[str]:
+        """One sentence for each row-wise input that a table lacks: what is predicted instead."""
+        instead = {
+            "exposure": "one unit of exposure", "trials": "one trial", "offset": "no offset"
+        }  # fmt: skip
+        return [
+            f"the table has no column {name!r}: predictions are for {instead[role]}"
+            for role, name in self.inputs.items()
+            if name not in table.columns
+        ]
+
     def _inputs(self, table: pd.DataFrame) -> dict[str, Any]:
         """Row-wise inputs from the table; all of the model's must be there, or none."""
         absent = [name for name in self.inputs.values() if name not in table.columns]

@@ -104,7 +104,7 @@ def test_class_predictions_close_the_circle(tmp_path: Path) -> None:
     assert (found["predicted"] == table["kind"]).mean() > 0.7
 
 
-def test_counts_with_exposure(tmp_path: Path) -> None:
+def test_counts_with_exposure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"x": rng.normal(size=50), "days": rng.integers(1, 9, size=50)})
     table["n"] = rng.poisson(table["days"] * np.exp(0.5 * table["x"]))
@@ -116,8 +116,8 @@ def test_counts_with_exposure(tmp_path: Path) -> None:
     assert main(["predict", str(model), str(path), "--out", str(out), "--quiet"]) == 0
     whole = pd.read_csv(out)["mean"]
     table.drop(columns="days").to_csv(path, index=False)
-    arguments = ["predict", str(model), str(path), "--out", str(out), "--quiet", "--force"]
-    assert main(arguments) == 0
+    assert main(["predict", str(model), str(path), "--out", str(out), "--force"]) == 0
+    assert "predictions are for one unit of exposure" in capsys.readouterr().err
     assert_allclose(whole, pd.read_csv(out)["mean"] * table["days"])
 
 
@@ -162,9 +162,19 @@ CASES: dict[str, tuple[pd.DataFrame, list[str], str]] = {
     "nothing left": (example(), ["--drop", "x,w"], "no column is left"),
     "penalties": (example(), ["--penalty", "0,0.1"], "need --criterion cv"),
     "penalty text": (example(), ["--penalty", "big"], "no list of numbers"),
-    "cv without folds": (example(), ["--criterion", "cv", "--folds", "0"], "needs folds"),
+    "cv without folds": (example(), ["--criterion", "cv", "--folds", "0"], "needs --folds"),
     "no folds": (example(), ["--folds", "1"], "at least 2 folds"),
-    "offset of a normal": (changed(w=2.0), ["--exposure", "w"], "exposure"),
+    "exposure of a normal": (changed(w=2.0), ["--exposure", "w"], "chosen for 'y'. takes no expos"),
+    "exposure of a class": (
+        changed(y=["a", "b"] * 20),
+        ["--exposure", "w"],
+        "multinomial .* takes no exposure",
+    ),
+    "offset of a class": (
+        changed(y=["a", "b"] * 20),
+        ["--offset", "w"],
+        "multinomial .* takes no offset",
+    ),
 }
 
 

@@ -126,6 +126,15 @@ def test_unknown_categories_are_the_reference_and_said() -> None:
     assert "unknown categories z" in learned.unseen(new)[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    [("PolicyNo", True), ("Policy No.", True), ("probe_id", True), ("NO", False), ("Piano", False)],
+)
+def test_numbered_rows_are_told_by_their_name(name: str, left_out: bool) -> None:
+    table = pd.DataFrame({"x": np.arange(20.0) ** 2, name: np.arange(20) * 3 + 7})
+    assert (name not in TablePreprocessor.learn(table).feature_names) == left_out
+
+
 def test_useless_columns_are_left_out_and_said() -> None:
     n = 30
     table = pd.DataFrame(
