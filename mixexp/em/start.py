@@ -187,7 +187,7 @@ class _Ladder:
     def _rung(self, k, below: Pool, given, last: bool) -> Pool:
         screen = self._screen(k)
         pool = screen.enter(*gather(self._candidates(k, below)))
-        pool = screen.race(pool, [(8, 36), (20, 20), (60, 10)], 100)
+        pool = screen.race(pool, [(10, 40), (30, 28), (60, 12)], 100)
         if given:
             mine = screen.advance(screen.enter(stack(given), [("given",)] * len(given)), 100)
             pool = screen.merge(join([pool, mine]))
@@ -240,7 +240,7 @@ class _Ladder:
             tried.append(pool.objective[place])
             params = take(pool.params, int(place))
             batches = [self._shaken(screen, params), *(self._exchanges(params, k) if k > 1 else [])]
-            moved = screen.race(screen.enter(*gather(batches)), [(10, 16), (30, 8)], 100)
+            moved = screen.race(screen.enter(*gather(batches)), [(12, 24), (40, 10)], 100)
             pool = screen.merge(join([pool, moved]))
             best = pool.order[0]
             better = pool.objective[best] > height + 1e-4 / self.units
