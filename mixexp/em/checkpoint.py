@@ -49,6 +49,8 @@ class Checkpoint:
         if not every >= 1:
             raise ValueError(f"EM needs checkpoint_every >= 1; got {every!r}.")
         self.path = Path(path)
+        if not self.path.parent.is_dir():
+            raise ValueError(f"EM(checkpoint={str(path)!r}): the folder does not exist. Make it.")
         self.every = every
         self.mark = mark
 

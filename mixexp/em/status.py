@@ -11,7 +11,8 @@ class Status(Enum):
     CONVERGED = "Converged: the objective is stationary and its gradient is zero to tolerance."
     SEPARATED = (
         "Converged, but the gate separates: some slopes grow without bound and are kept finite "
-        "by a tiny ridge. Probabilities and the likelihood are valid; the slopes' size is not."
+        "by a tiny ridge. Probabilities and the likelihood are valid; the slopes' size is not. "
+        "A small penalty, SoftmaxGate(penalty=L2(1e-3)), gives finite slopes and a smoother gate."
     )
     MAX_PASSES = (
         "Not converged: the limit of passes was reached. Raise EM(max_passes=...) or scale the "

@@ -48,7 +48,7 @@ def _expert_block(model):
         coef, intercept = coef.reshape(len(labels), -1), intercept.ravel()
     values = np.column_stack([intercept, coef])
     if model.dispersion_ is not None:
-        columns = [*columns, "dispersion"]
+        columns = [*columns, model._model_.expert.dispersion_name]
         values = np.column_stack([values, np.ravel(model.dispersion_)])
     if coef.shape[0] == model.n_experts_:
         columns = [*columns, "rows"]

@@ -36,6 +36,7 @@ class GammaExpert(GLMExpert):
     links = ("log", "inverse", "identity")
     kernel_code = reference.GAMMA
     has_dispersion = True
+    dispersion_name = "shape"
     positive = True
     extra_per_gain = 1.0
     takes = ("offset", "exposure")

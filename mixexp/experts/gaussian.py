@@ -41,6 +41,7 @@ class GaussianExpert(GLMExpert):
     links = ("identity", "log", "inverse")
     kernel_code = reference.GAUSSIAN
     has_dispersion = True
+    dispersion_name = "std. deviation"
     extra_per_gain = -2.0
     takes = ("offset",)
 

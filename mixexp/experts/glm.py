@@ -47,6 +47,7 @@ class GLMExpert(Expert):
     links: ClassVar[tuple[str, ...]] = ()
     kernel_code: ClassVar[int | None] = None
     has_dispersion = False
+    dispersion_name: ClassVar[str] = "dispersion"
     ties_dispersion = False  # True where all experts share the dispersion
     positive = False  # True where the mean is positive
     multi_output = True
