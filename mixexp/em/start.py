@@ -151,7 +151,6 @@ class _Ladder:
         self.table = table
         self.total = table.rows.total_weight
         self.units = table.size
-        self.engine = MemoryEngine(table.rows, model)
         q = len(model.gate_columns) + len(model.expert_columns) + 2
         self.sketch = sample(table, max(SKETCH, 4 * q * model.K), seed + 1)
         self.designs = designs(model, self.sketch)
@@ -182,7 +181,8 @@ class _Ladder:
         return screen.advance(screen.enter(stack(chosen), kinds), 100)
 
     def _screen(self, k):
-        return Screen(self.model._replace(K=k), self.engine, self.units)
+        model = self.model._replace(K=k)
+        return Screen(model, MemoryEngine(self.table.rows, model), self.units)
 
     def _rung(self, k, below: Pool, given, last: bool) -> Pool:
         screen = self._screen(k)

@@ -75,8 +75,8 @@ def to_tree(model) -> dict[str, Any]:
     fitted["summary"] = namedtuple_to_tree(model.fit_summary_)
     fitted["gate_columns"], fitted["expert_columns"] = inner.gate_columns, inner.expert_columns
     fitted["gate"], fitted["expert"] = (
-        component_to_tree(inner.gate),
-        component_to_tree(inner.expert),
+        component_to_tree(inner.gate, known_classes()),
+        component_to_tree(inner.expert, known_classes()),
     )
     fitted["starts"] = {name: _column(model.starts_[name]) for name in model.starts_}
     if hasattr(model, "_online_"):
@@ -85,7 +85,7 @@ def to_tree(model) -> dict[str, Any]:
         fitted["feature_names_in_"] = model.feature_names_in_.astype(str)
     if hasattr(model, "classes_"):
         fitted["classes_"] = _labels(model.classes_)
-    return {"estimator": component_to_tree(_storable(model)), "fitted": fitted}
+    return {"estimator": component_to_tree(_storable(model), known_classes()), "fitted": fitted}
 
 
 def from_tree(tree: dict[str, Any]) -> Any:

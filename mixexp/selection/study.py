@@ -241,10 +241,10 @@ def _check_criterion(criterion: Any) -> Any:
     )
 
 
-def _integer_seed(random_state: Any) -> int | None:
-    """The seed itself: folds and fits of one study share it, whatever ran before."""
+def _integer_seed(random_state: Any) -> int:
+    """The seed itself, None being 0 as in the estimators: folds and fits of one study share it."""
     if random_state is None or isinstance(random_state, int | np.integer):
-        return None if random_state is None else int(random_state)
+        return 0 if random_state is None else int(random_state)
     raise ValueError(f"random_state must be an integer or None; got {random_state!r}.")
 
 
