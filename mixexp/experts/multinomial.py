@@ -40,7 +40,7 @@ class MultinomialExpert(Expert):
     ----------
     penalty : L2 or None
         Penalty on the centred slopes of the standardised columns.
-    ridge : float, default=1e-12
+    ridge : float, default=1e-9
         As for `SoftmaxGate`: keeps the coefficients finite where an expert separates its
         classes perfectly, and costs nothing elsewhere. It covers the intercepts as well,
         since an expert may see one class only.
@@ -49,7 +49,7 @@ class MultinomialExpert(Expert):
     classifies = True
     discrete = True
 
-    def __init__(self, penalty=None, ridge=1e-12):
+    def __init__(self, penalty=None, ridge=1e-9):
         self.penalty = penalty
         self.ridge = ridge
 
