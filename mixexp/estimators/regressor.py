@@ -165,7 +165,10 @@ class MoERegressor(RegressorMixin, BaseMoE):
 
     def score(self, X, y, sample_weight=None, *, offset=None, exposure=None, trials=None):
         """Coefficient of determination of `predict`, with the row-wise inputs of the rows."""
-        predicted = self.predict(X, offset=offset, exposure=exposure, trials=trials)
+        inputs = {"offset": offset, "exposure": exposure, "trials": trials}
+        # only what is given: a subclass whose predict takes X alone can then be scored
+        given = {name: values for name, values in inputs.items() if values is not None}
+        predicted = self.predict(X, **given)
         return r2_score(y, predicted, sample_weight=sample_weight)
 
     def predict_experts(self, X, *, offset=None, exposure=None, trials=None):
