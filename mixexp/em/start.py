@@ -21,6 +21,7 @@ from .starts.screen import Pool, Screen, join
 from .starts.table import Table, canonical_table, sample
 
 SKETCH = 400  # rows on which candidates are made, at least
+INDEPENDENT = ("slices", "cells", "joint mixture", "near uniform", "elemental")
 
 
 class Optimum(NamedTuple):
@@ -76,9 +77,9 @@ class MultiStart(Component):
         Effort: multiplies the numbers of candidates and of local searches.
     table_size : int, default=2000
         Distinct rows beyond this number are sampled for the search.
-    max_rounds : int, default=12
-        Rounds of local search at most on the last rung; it ends earlier when K + 1 rounds in
-        turn have brought nothing; one is enough where many starts have met.
+    max_rounds : int, default=16
+        Rounds of local search at most on the last rung; it ends earlier when K + 1 + K // 3
+        rounds in turn have brought nothing; one is enough where independent starts have met.
 
     References
     ----------
@@ -88,7 +89,7 @@ class MultiStart(Component):
     "SMEM algorithm for mixture models", Neural Computation 12.
     """
 
-    def __init__(self, n_starts=1.0, table_size=2000, max_rounds=12):
+    def __init__(self, n_starts=1.0, table_size=2000, max_rounds=16):
         self.n_starts = n_starts
         self.table_size = table_size
         self.max_rounds = max_rounds
@@ -211,7 +212,7 @@ class _Ladder:
         batches = [make.divisions(k), make.elemental(k)]
         for i in below.order[:2]:
             params = take(below.params, int(i))
-            grown = make.insertions(params, make.count(6), make.count(400))
+            grown = make.insertions(params, make.count(6), make.count(600))
             if grown:
                 batches.append((stack(grown), [("insertion",)] * len(grown)))
             batches.append(make.splits(params))
@@ -229,9 +230,9 @@ class _Ladder:
         return screen.merge(join([pool, safe]))
 
     def _local_search(self, screen, k, pool: Pool, rounds: int) -> Pool:
-        """Take an expert out, put another in; keep what is better, until nothing is."""
+        """Shake the optima and exchange their experts; keep what is better, until nothing is."""
         failures = 0
-        patience = 1 if _is_easy(pool) else k + 1
+        patience = 1 if _is_easy(pool) else k + 1 + k // 3
         tried: list[float] = []
         for round_ in range(rounds):
             best = pool.order[0]
@@ -277,7 +278,7 @@ class _Ladder:
         resp = base(self.model, self.designs, params).resp
         for j in range(k):
             fewer = remove(params, j)
-            grown = make.insertions(fewer, make.count(3), make.count(100), [resp[:, j]])
+            grown = make.insertions(fewer, make.count(3), make.count(150), [resp[:, j]])
             if grown:
                 batches.append((stack(grown), [("exchange",)] * len(grown)))
             split, kinds = make.splits(fewer, make.count(3))
@@ -286,9 +287,13 @@ class _Ladder:
 
 
 def _is_easy(pool: Pool) -> bool:
-    """Whether the best optimum has been met by many starts, of several kinds."""
-    kinds = Counter(pool.kinds[int(pool.order[0])])
-    return sum(kinds.values()) >= 12 and len(kinds) >= 4
+    """Whether most starts, and of several kinds, have met in the best optimum.
+
+    Splits and insertions do not count: they come from the same fits of the rung below.
+    """
+    independent = [[kind for kind in kinds if kind in INDEPENDENT] for kinds in pool.kinds]
+    best = independent[int(pool.order[0])]
+    return len(best) >= 5 and len(set(best)) >= 3 and 3 * len(best) > 2 * sum(map(len, independent))
 
 
 def _n_experts(params: MoEParams) -> int:
