@@ -13,7 +13,9 @@ from pathlib import Path
 from .growth import growth
 from .memory import memory
 from .passes import passes
+from .paths import paths
 from .processes import processes, small_problems
+from .slopes import slopes
 from .whole_fits import whole_fits
 
 SECTIONS = {
@@ -22,6 +24,8 @@ SECTIONS = {
     "growth": growth,
     "processes": processes,
     "memory": memory,
+    "slopes": slopes,
+    "paths": paths,
     "whole-fits": whole_fits,
 }
 RESULTS = Path(__file__).resolve().parent / "results"

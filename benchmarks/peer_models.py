@@ -12,33 +12,49 @@ import numpy as np
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-STRENGTHS = (0.001, 0.01, 0.1)
+N_JOBS = None  # processes of our study
+EXPERT_STRENGTHS = (0.003, 0.03, 0.3, 1.0)
+GATE_STRENGTHS = (0.0003, 0.003, 0.03)
+EFFORT = {"n_starts": 0.1, "max_rounds": 1}
+TOLERANCES = {"max_passes": 200, "tol": 1e-9, "gradient_tol": 1e-4}
 CONFIGURATION = (
-    "SelectionStudy over n_experts 1-4 and L2 strength (experts and gate alike) in "
-    f"{STRENGTHS}, criterion='cv' with 3 folds inside the training fold, random_state 0"
+    f"SelectionStudy, n_experts 1-4, L2 on experts {EXPERT_STRENGTHS} and on the gate "
+    f"{GATE_STRENGTHS}, follow=True, start=MultiStart(n_starts=0.1, max_rounds=1), "
+    "solver=EM(max_passes=200, tol=1e-9, gradient_tol=1e-4), criterion='cv' with 3 folds inside "
+    "the training fold, random_state 0"
 )
 
 
 def mixexp_regression(X, y, X_test, y_test):
-    model = _study("MoERegressor").fit(X, y).best_estimator_
-    return model.log_prob(X_test, y_test), model.predict(X_test)
+    study = _study("MoERegressor").fit(X, y)
+    return study.log_prob(X_test, y_test), study.predict(X_test), _chosen(study)
 
 
 def mixexp_classes(X, y, X_test):
-    model = _study("MoEClassifier").fit(X, y).best_estimator_
-    return model.predict_proba(X_test), model.classes_
+    study = _study("MoEClassifier").fit(X, y)
+    return study.predict_proba(X_test), study.classes_, _chosen(study)
 
 
 def _study(name):
     import mixexp
 
-    grid = [
-        {"n_experts": [1, 2, 3, 4], "expert__penalty": [strength], "gate__penalty": [strength]}
-        for strength in STRENGTHS
-    ]
-    return mixexp.SelectionStudy(
-        getattr(mixexp, name)(), grid, criterion="cv", cv=3, random_state=0
+    grid = {
+        "n_experts": [1, 2, 3, 4],
+        "expert__penalty": EXPERT_STRENGTHS,
+        "gate__penalty": GATE_STRENGTHS,
+    }
+    template = getattr(mixexp, name)(
+        start=mixexp.MultiStart(**EFFORT), solver=mixexp.EM(**TOLERANCES)
     )
+    return mixexp.SelectionStudy(
+        template, grid, criterion="cv", cv=3, follow=True, n_jobs=N_JOBS, random_state=0
+    )
+
+
+def _chosen(study):
+    """The choice in short: number of experts, strength of experts / of gate."""
+    best = study.best_params_
+    return f"{best['n_experts']}:{best['expert__penalty']:g}/{best['gate__penalty']:g}"
 
 
 def single_expert(X, y, X_test, y_test):

@@ -29,7 +29,7 @@ BARS = {10: ">= 60", 50: ">= 25"}
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-def _answer(command, **options):
+def answer_of(command, **options):
     """(CPU seconds, passes, log-likelihood) that a peer prints, or None."""
     try:
         out = subprocess.run(
@@ -53,7 +53,7 @@ class Peer:
         self.name, self.command = name, command
 
     def __call__(self, folder, n, p, K, passes):
-        return _answer([*self.command, folder, n, p, K, passes], timeout=900)
+        return answer_of([*self.command, folder, n, p, K, passes], timeout=900)
 
     def per_pass(self, folder, n, p, K, m):
         one, many = self(folder, n, p, K, 1), self(folder, n, p, K, m)

@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 from mixexp import __version__
 
 FAMILIES = ("auto", "gaussian", "poisson", "gamma", "binomial", "multinomial")
+# what decides: tests hold the list against the registry, which is costly to import here
+CRITERIA = ("bic", "aic", "aicc", "aic3", "caic", "icl", "mbic", "ebic", "nec", "slope", "cv")
 MAX_EXPERTS = 50
 
 
@@ -77,9 +79,7 @@ def _add_study(add: argparse.ArgumentParser) -> None:
     option("--target", required=True, help="column to explain")
     option("--experts", default=None, help="numbers of experts, such as 1-6 or 1,2,4 (1-6)")
     option("--family", default="auto", choices=FAMILIES, help="family of the experts")
-    option(
-        "--criterion", default="bic", choices=("bic", "aic", "icl", "cv"), help="what decides (bic)"
-    )
+    option("--criterion", default="bic", choices=CRITERIA, help="what decides (bic)")
     option("--one-se", action="store_true", help="with cv: the simplest within one standard error")
     option("--folds", type=_whole, default=5, help="folds of the cross-validation, 0 for none (5)")
     option("--out", default="report", help="folder to write (report)")
@@ -93,6 +93,7 @@ def _add_study(add: argparse.ArgumentParser) -> None:
     option("--drop", type=_names, default=(), help="columns to leave out")
     option("--penalty", type=_strengths, default=None, help="L2 strengths of the experts, 0,0.01")
     option("--gate-penalty", type=_strengths, default=None, help="L2 strengths of the gate")
+    option("--checkpoint", default=None, help="folder of finished fits, to continue from")
     option("--seed", type=_whole, default=0, help="seed of starts, folds and residuals (0)")
     option("--jobs", type=_whole, default=0, help="processes; 0 is one for each core")
     option("--quiet", action="store_true", help="no progress and no summary")
@@ -178,7 +179,7 @@ def study(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     plan = StudyPlan(
         None if options.experts is None else parse_experts(options.experts), options.criterion,
         options.one_se, options.folds, options.penalty, options.gate_penalty, options.seed,
-        options.jobs,
+        options.jobs, options.checkpoint,
     )  # fmt: skip
     command = f"mixexp {shlex.join(arguments)}"
     with progress(options.quiet) as report:

@@ -22,6 +22,7 @@ PUBLIC_PACKAGES = (
     "mixexp.selection",
     "mixexp.gates",
     "mixexp.experts",
+    "mixexp.penalties",
 )
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
@@ -74,7 +75,9 @@ def test_public_part_has_a_docstring(name, part) -> None:
     assert not part.__doc__.startswith(f"{part.__name__}("), "a generated signature is no docstring"
 
 
-@pytest.mark.parametrize("name", ["MoERegressor", "MoEClassifier", "SelectionStudy"])
+@pytest.mark.parametrize(
+    "name", ["MoERegressor", "MoEClassifier", "GLoMERegressor", "BLoMERegressor", "SelectionStudy"]
+)
 def test_public_methods_have_docstrings(name) -> None:
     part = getattr(mixexp, name)
     missing = [
@@ -88,7 +91,20 @@ def test_public_methods_have_docstrings(name) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("name", ["MoERegressor", "MoEClassifier", "SelectionStudy", "EM", "L2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MoERegressor",
+        "MoEClassifier",
+        "GLoMERegressor",
+        "BLoMERegressor",
+        "GaussianGate",
+        "MultivariateGaussianExpert",
+        "SelectionStudy",
+        "EM",
+        "L2",
+    ],
+)
 def test_every_setting_is_described(name) -> None:
     part = getattr(mixexp, name)
     text = inspect.getdoc(part)

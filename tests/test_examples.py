@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SLOW = {"plot_classification", "plot_ethanol_regression", "geometric_expert"}
+SLOW = {"plot_choosing_k", "plot_classification", "plot_ethanol_regression", "geometric_expert"}
 
 
 def examples() -> list:

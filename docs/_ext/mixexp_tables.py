@@ -29,9 +29,13 @@ def _experts() -> Iterator[list[str]]:
     parts = _registry("EXPERTS", "mixexp.experts")
 
     yield ["``expert=``", "Links (default first)", "Row-wise inputs", "Dispersion"]
-    names = {"gaussian": "standard deviation", "gamma": "shape"}
+    names = {
+        "gaussian": "standard deviation",
+        "gamma": "shape",
+        "multivariate_gaussian": "covariance matrix",
+    }
     for name, part in parts.items():
-        links = ", ".join(getattr(part, "links", ())) or "softmax"
+        links = ", ".join(getattr(part, "links", ())) or getattr(part, "link_name", "softmax")
         yield [f"``{name}``", links, ", ".join(part.takes) or "none", names.get(name, "none")]
 
 

@@ -129,12 +129,13 @@ class EM(Component):
         """
         template = take(params, slice(0, 1))
         evaluate = evaluator(model, engine, template)
+        sparse = model.sparse
         if state is None:
             state = self._first_state(model.pack(params))
         elif state.n_pass >= self.max_passes:  # stored by a run that ended there
             state = _stop(state, Status.MAX_PASSES)
         while not state.code.all():
-            state = self._pass(state, evaluate)
+            state = self._pass(state, evaluate, sparse)
             if callback is not None and callback(state):
                 state = _stop(state, Status.INTERRUPTED)
             if state.n_pass >= self.max_passes:
@@ -168,17 +169,17 @@ class EM(Component):
             path=(),
         )
 
-    def _pass(self, state, evaluate):
+    def _pass(self, state, evaluate, sparse):
         """One pass over the rows for all starts that still run."""
         if not state.code.any():
-            new = self._advance(state, evaluate)
+            new = self._advance(state, evaluate, sparse)
         else:
             running = np.flatnonzero(state.code == 0)
             part = _take_state(state, running)
-            new = _put_state(state, running, self._advance(part, evaluate))
+            new = _put_state(state, running, self._advance(part, evaluate, sparse))
         return new._replace(n_pass=state.n_pass + 1, path=(*state.path, new.objective.copy()))
 
-    def _advance(self, state, evaluate):
+    def _advance(self, state, evaluate, sparse):
         point, objective, image, gradient = evaluate(state.point)
         residual = image - point
         first = state.objective == -np.inf
@@ -187,6 +188,9 @@ class EM(Component):
         proposal, *history = self._propose(
             state, accepted, accepted & ~first, point, residual, gradient
         )
+        if sparse:
+            # a mixture of images has the zeros of none of them
+            proposal = np.where(image == 0, 0, proposal)
         gain, certificate = small.gain_and_certificate(gradient, residual)
         accelerated = np.logical_or.reduce(proposal != image, axis=1)
         done = (gain <= self.tol) & (certificate <= self.gradient_tol)

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..kernels.designs import weighted_grams
 from ..kernels.reference import class_pairs
-from ..penalties import curvature
+from ..penalties import is_active
+from . import wide, working_set
 from .checkpoint import Checkpoint, fingerprint
 from .driver import EM
 from .engines import MemoryEngine
@@ -19,7 +20,7 @@ from .regular import count_units, is_regular
 from .rows import Rows
 from .start import Optimum, StartResult
 from .status import Status
-from .summary import FitSummary, entropies
+from .summary import FitSummary, counts, entropies
 from .threads import single_threaded_blas
 
 STEEP = 20.0  # norm of a difference of gate slopes, standardised, that only a separation explains
@@ -76,6 +77,8 @@ def fit_rows(
 
 
 def _fit(model, rows, start, solver, seed, n_jobs, given, callback, on_search) -> Fit:
+    if wide.is_wide(model):
+        return _fit_wide(model, rows, start, solver, seed, n_jobs, given, callback, on_search)
     checkpoint = _checkpoint(model, rows, solver, start, seed, given)
     stored = checkpoint.load() if checkpoint is not None and solver.resume else None
     if stored is None:
@@ -89,6 +92,38 @@ def _fit(model, rows, start, solver, seed, n_jobs, given, callback, on_search) -
     watch = _watch(checkpoint, found, model, callback)
     result = solver.run(model, stack([found.params]), engine, callback=watch, state=state)
     return _judge(model, engine, result, found.optima)
+
+
+def _fit_wide(model, rows, start, solver, seed, n_jobs, given, callback, on_search) -> Fit:
+    if solver.checkpoint is not None:
+        raise ValueError(
+            f"EM(checkpoint=...) is not available for sparse penalties on more than {wide.WIDE} "
+            "columns: they are fitted on working sets, which keep no state of a single run. Leave "
+            "the checkpoint out."
+        )
+    run, optima = wide.best_run(
+        model,
+        rows,
+        start=start,
+        solver=solver,
+        seed=seed,
+        n_jobs=n_jobs,
+        given=given,
+        callback=callback,
+    )
+    if on_search is not None:
+        on_search(StartResult(run.params, optima))
+    return judge_run(model, rows, run, optima, n_jobs)
+
+
+def judge_run(model: MoEModel, rows: Rows, run: working_set.SparseRun, optima, n_jobs=1) -> Fit:
+    """The `Fit` of a run on working sets, whose parameters are those of all columns."""
+    working = working_set.support(model, run.params)
+    small = working_set.restricted(model, working)
+    engine = MemoryEngine(rows, small, n_jobs)
+    fit = _judge(small, engine, wide.as_result(run, working), optima)
+    summary = fit.summary._replace(**counts(model, run.params))
+    return fit._replace(params=run.params, summary=summary)
 
 
 def _search(model, rows, start, seed, given) -> StartResult:
@@ -155,7 +190,14 @@ def _judge(model, engine, result, optima) -> Fit:
 
     soft, hard = np.sum(engine.rows_map(block_entropies), axis=0)
     summary = FitSummary(
-        float(final.loglik[0]), int(model.n_free(params)), engine.total_weight, soft, hard
+        float(final.loglik[0]),
+        int(model.n_free(params)),
+        engine.total_weight,
+        soft,
+        hard,
+        **counts(model, params),
+        joint=model.gate.joint,
+        conditional_loglik=_conditional(model, engine, params) if model.gate.joint else None,
     )
     path = np.array(result.path)[:, 0]
     return Fit(
@@ -171,6 +213,16 @@ def _judge(model, engine, result, optima) -> Fit:
     )
 
 
+def _conditional(model, engine, params) -> float:
+    """Weighted log-likelihood of y given x under a joint fit."""
+
+    def total(rows):
+        values = model.log_prob(params, rows)
+        return float(values.sum() if rows.weight is None else rows.weight @ values)
+
+    return float(np.sum(engine.rows_map(total)))
+
+
 def _separates(model, engine, params: Any, stats: Any, units: float) -> bool:
     """Whether two classes of a softmax gate are split so sharply that no row says how sharply.
 
@@ -179,7 +231,7 @@ def _separates(model, engine, params: Any, stats: Any, units: float) -> bool:
     column that is constant or a copy of another.
     """
     coef = getattr(params, "coef", None)
-    penalised = curvature(getattr(model.gate, "penalty", None)) > 0
+    penalised = is_active(getattr(model.gate, "penalty", None))
     if coef is None or penalised or coef.shape[1] == 1 or len(coef) == 1:
         return False
     k, l = class_pairs(len(coef))

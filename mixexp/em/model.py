@@ -16,6 +16,8 @@ from .threads import single_threaded_blas
 class MoEModel(NamedTuple):
     """p(y | x) = sum_k pi_k(x) f_k(y | x) on standardised columns.
 
+    With a joint gate p(x, y) = sum_k p(x, k) f_k(y | x) is what a fit maximises.
+
     Attributes
     ----------
     gate, expert : Gate, Expert
@@ -79,6 +81,24 @@ class MoEModel(NamedTuple):
         """(n,) log p(y | x), in the user's units of y."""
         return log_sum_exp(self.log_joint(params, rows))
 
+    def log_likelihood(self, params, rows: Rows):
+        """(n,) the rows' terms of the objective: log p(y | x), or log p(x, y) of a joint gate."""
+        gate = log_sum_exp(self.gate.log_joint(params.gate, self.gate_design(rows.X)))
+        return self.log_prob(params, rows) + gate - self._log_x_unit
+
+    @property
+    def _log_x_unit(self) -> float:
+        """Log of the volume that a unit of the standardised gate columns has in the user's."""
+        if not self.gate.joint:
+            return 0.0
+        scale = self.scaling.x_scale[self.gate_columns]
+        return float(np.log(scale[np.isfinite(scale)]).sum())
+
+    @property
+    def log_units(self) -> float:
+        """What a row's term of the objective loses from the standardised to the user's units."""
+        return float(np.log(self.scaling.y_scale).sum()) + self._log_x_unit
+
     def responsibilities(self, params, rows: Rows):
         """(n, K) posterior probabilities of the experts."""
         return np.exp(log_softmax(self.log_joint(params, rows)))
@@ -92,14 +112,14 @@ class MoEModel(NamedTuple):
         X_gate = self.gate_design(rows.X)
         X_expert = self.expert_design(rows.X)
         y, offset = self.scaling.target(rows.y), self.scaled_offset(rows)
-        joint = self.gate.log_prob(params.gate, X_gate) + self.expert.log_density(
+        joint = self.gate.log_joint(params.gate, X_gate) + self.expert.log_density(
             params.expert, X_expert, y, offset, rows.trials
         )
         log_p = log_sum_exp(joint)
         if resp is None:
             resp = np.exp(log_softmax(joint))
         resp = resp * weight[:, None]
-        loglik = weight @ log_p - weight.sum() * np.log(self.scaling.y_scale).sum()
+        loglik = weight @ log_p - weight.sum() * self.log_units
         return PassResult(
             np.asarray(loglik),
             Statistics(
@@ -122,8 +142,16 @@ class MoEModel(NamedTuple):
         """(S,) penalty per unit weight."""
         return self.gate.penalty_value(params.gate) + self.expert.penalty_value(params.expert)
 
+    @property
+    def sparse(self) -> bool:
+        """Whether a penalty may set coefficients to zero."""
+        return self.gate.sparse or self.expert.sparse
+
     def gradient(self, params, stats):
-        """(S, d) gradient of the penalised objective per unit weight, in the order of `pack`."""
+        """(S, d) gradient of the penalised objective per unit weight, in the order of `pack`.
+
+        Under a sparse penalty: the smallest element of the subdifferential.
+        """
         return np.concatenate(
             [
                 self.gate.gradient(params.gate, stats.gate),

@@ -31,18 +31,25 @@ def count_units(rows: Rows) -> float:
 
 
 def expert_parameters(model: MoEModel, params) -> int:
-    """Number of free parameters of one expert on its own, from one parameter set."""
-    return model.expert.n_free(tree_map(lambda leaf: leaf[:1], params.expert))
+    """Rows that one expert needs: its own free parameters, unless the family says otherwise.
+
+    Under a sparse penalty no slope counts: a penalised fit may have more of them than rows.
+    """
+    one = tree_map(lambda leaf: leaf[:1], params.expert)
+    if model.expert.sparse:
+        one = one._replace(coef=np.zeros_like(one.coef))
+    return model.expert.rows_needed(one)
 
 
 def smallest_allowed(model: MoEModel, params, units: float) -> float:
     """Effective rows that every expert of a regular optimum holds at least.
 
-    Twice an expert's own number of parameters; and for continuous targets, whose likelihood is
+    Twice an expert's own number of parameters (and twice the rows that its class of a joint gate
+    needs); and for continuous targets, whose likelihood is
     unbounded, at least 5 % of the rows, though never more than 50 rows nor than a quarter of an
     equal share, so that large samples may have small experts.
     """
-    least = 2.0 * expert_parameters(model, params)
+    least = 2.0 * max(expert_parameters(model, params), model.gate.rows_needed(params.gate))
     if model.expert.discrete:
         return least
     return max(least, min(SHARE * units, ROWS_CAP, SHARE_CAP * units / model.K))
@@ -67,7 +74,8 @@ def is_regular(model: MoEModel, params, mass, units: float, ease: float = 1.0):
         True where every expert holds `smallest_allowed` effective rows and no dispersion leans
         on its bound. One expert alone is regular unless its dispersion is on the bound.
     """
-    inside = ~np.any(model.expert.bounded(params.expert), axis=-1)
+    leans = model.expert.bounded(params.expert) | model.gate.bounded(params.gate)
+    inside = ~np.any(leans, axis=-1)
     if model.K == 1:
         return inside
     sizes = mass * (units / mass.sum(axis=-1, keepdims=True))

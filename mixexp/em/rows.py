@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from ..scaling import Scaling, blocks, design, moments
+from ..kernels.designs import weighted_grams
+from ..scaling import BLOCK, Scaling, blocks, design, moments
 
-__all__ = ["Rows", "Scaling", "blocks", "design", "standardisation"]
+__all__ = ["BLOCK", "Rows", "Scaling", "blocks", "design", "standardisation"]
 
 
 class Rows(NamedTuple):
@@ -43,8 +44,49 @@ class Rows(NamedTuple):
         return Rows(self.X[index], self.y[index], weight, offset, trials)
 
 
-def standardisation(rows: Rows, scale_target: bool) -> Scaling:
-    """Weighted means and standard deviations, merged block by block (no copy of X is made)."""
+INDEPENDENT = 1e-8  # share of a column's variance that the columns before it must leave
+
+
+def columns_with_density(rows: Rows, columns, independent: bool):
+    """The columns on which rows can have a density: those that vary.
+
+    With ``independent`` also without exact linear combinations of the columns before them, unless
+    there are too few rows to tell.
+    """
+    scaling = standardisation(rows._replace(y=np.zeros((rows.n, 1))), False)
+    columns = np.asarray(columns)[np.isfinite(scaling.x_scale[columns])]
+    weight = np.ones(rows.n) if rows.weight is None else rows.weight
+    if not independent or np.count_nonzero(weight) <= len(columns) + 1:
+        return columns
+    q = len(columns) + 1
+    gram = np.zeros((q, q))
+    for block in blocks(rows.n):
+        part = design(rows.X[block], columns, scaling)
+        gram += weighted_grams(part, weight[block][:, None])[0]
+    mean = gram[0, 1:] / gram[0, 0]
+    return columns[_independent(gram[1:, 1:] / gram[0, 0] - np.outer(mean, mean))]
+
+
+def _independent(covariance):
+    """Positions kept by a Cholesky factorisation that skips what has no variance left."""
+    kept: list[int] = []
+    for j in range(len(covariance)):
+        own = covariance[j, j]
+        if kept:
+            cross = covariance[kept, j]
+            left = own - cross @ np.linalg.solve(covariance[np.ix_(kept, kept)], cross)
+        else:
+            left = own
+        if left > INDEPENDENT * own:
+            kept.append(j)
+    return np.array(kept, dtype=int)
+
+
+def standardisation(rows: Rows, scale_target: bool, together: bool = False) -> Scaling:
+    """Weighted means and standard deviations, merged block by block (no copy of X is made).
+
+    With ``together`` all responses have one scale: the root mean square of their own.
+    """
     p, m = rows.X.shape[1], rows.y.shape[1]
     x_mean, x_scale = moments(rows.X, rows.weight)
     if sparse.issparse(rows.X):
@@ -54,4 +96,6 @@ def standardisation(rows: Rows, scale_target: bool) -> Scaling:
         # what the offset explains says nothing about the scale of the experts
         y = rows.y if rows.offset is None else rows.y - rows.offset[:, None]
         y_mean, y_scale = moments(y, rows.weight)
+    if together and np.isfinite(y_scale).any():
+        y_scale = np.full(m, np.sqrt(np.mean(y_scale[np.isfinite(y_scale)] ** 2)))
     return Scaling(x_mean, x_scale, y_mean, np.where(np.isinf(y_scale), 1.0, y_scale))

@@ -10,16 +10,18 @@ import numpy as np
 
 from .._component import Component
 from .engines import MemoryEngine
-from .engines.memory import single_threaded_blas
 from .model import MoEModel
 from .params import MoEParams, concatenate, size, stack, take
+from .regular import smallest_allowed
 from .rows import Rows, standardisation
 from .starts.candidates import Generator, gather
 from .starts.fixed import designs
 from .starts.moves import base, duplicate, remove
 from .starts.screen import Pool, Screen, join
 from .starts.table import Table, canonical_table, sample
+from .threads import single_threaded_blas
 
+FEW = 4  # starts that survive a stage of a race, at least
 SKETCH = 400  # rows on which candidates are made, at least
 INDEPENDENT = ("slices", "cells", "joint mixture", "near uniform", "elemental")
 
@@ -74,7 +76,7 @@ class MultiStart(Component):
     Parameters
     ----------
     n_starts : float, default=1.0
-        Effort: multiplies the numbers of candidates and of local searches.
+        Effort: multiplies the numbers of candidates and, below 1, of those that survive a stage.
     table_size : int, default=2000
         Distinct rows beyond this number are sampled for the search.
     max_rounds : int, default=16
@@ -111,7 +113,9 @@ class MultiStart(Component):
             fewer as the place from which the ladder is climbed.
         """
         table = canonical_table(rows, self.table_size, seed)
-        scaling = standardisation(table.rows, model.expert.scales_target)
+        scaling = standardisation(
+            table.rows, model.expert.scales_target, model.expert.scales_target_together
+        )
         local = model._replace(scaling=scaling)
         known = [local.rescale(params, model.scaling) for params in given]
         ladder = _Ladder(self, local, table, seed)
@@ -188,20 +192,35 @@ class _Ladder:
     def _rung(self, k, below: Pool, given, last: bool) -> Pool:
         screen = self._screen(k)
         pool = screen.enter(*gather(self._candidates(k, below)))
-        pool = screen.race(pool, [(10, 40), (30, 28), (60, 12)], 100)
+        pool = screen.race(pool, self._stages((10, 40), (30, 28), (60, 12)), 100)
         if given:
             mine = screen.advance(screen.enter(stack(given), [("given",)] * len(given)), 100)
             pool = screen.merge(join([pool, mine]))
         pool = self._nested(screen, pool, below)
         rounds = self.settings.max_rounds if last else int(not _is_easy(pool))
-        pool = self._local_search(screen, k, pool, rounds)
+        pool = self._local_search(screen, k, pool, rounds if self._may_be_regular(k) else 0)
         return self._finished(screen, pool) if last else screen.select(pool, 8)
+
+    def _may_be_regular(self, k):
+        """Whether the rows suffice for k experts of the smallest size that a regular optimum has.
+
+        Where they do not, no effort finds one, and the search ends with its first candidates.
+        """
+        model = self.model._replace(K=k)
+        one = self.model._replace(K=1).initial(self.table.rows)
+        return k * smallest_allowed(model, one, self.units) <= self.units * (1 + 1e-6)
+
+    def _stages(self, *stages):
+        """Stages of a race: fewer survive where fewer enter, though never fewer than a few."""
+        effort = min(1.0, self.settings.n_starts)
+        return [(passes, max(round(n * effort), min(n, FEW))) for passes, n in stages]
 
     def _finished(self, screen, pool: Pool) -> Pool:
         """The best run to convergence; more of them while no regular one is left."""
         order = list(pool.order)
         done = None
-        while order and (done is None or not done.regular.any()):
+        hope = self._may_be_regular(pool.mass.shape[1])
+        while order and (done is None or (hope and not done.regular.any())):
             part, order = order[:6], order[6:]
             finished = screen.advance(pool.take(part), 1000)
             done = finished if done is None else join([done, finished])
@@ -215,7 +234,7 @@ class _Ladder:
             grown = make.insertions(params, make.count(6), make.count(600))
             if grown:
                 batches.append((stack(grown), [("insertion",)] * len(grown)))
-            batches.append(make.splits(params))
+            batches.append(make.splits(params, make.share(7 * k)))
         return batches
 
     def _nested(self, screen, pool, below):
@@ -241,7 +260,9 @@ class _Ladder:
             tried.append(pool.objective[place])
             params = take(pool.params, int(place))
             batches = [self._shaken(screen, params), *(self._exchanges(params, k) if k > 1 else [])]
-            moved = screen.race(screen.enter(*gather(batches)), [(12, 24), (40, 10)], 100)
+            moved = screen.race(
+                screen.enter(*gather(batches)), self._stages((12, 24), (40, 10)), 100
+            )
             pool = screen.merge(join([pool, moved]))
             best = pool.order[0]
             better = pool.objective[best] > height + 1e-4 / self.units

@@ -1,6 +1,8 @@
 """Estimators: thin scikit-learn shells around `em`."""
 
+from .blome import BLoMERegressor
 from .classifier import MoEClassifier
+from .glome import GLoMERegressor
 from .regressor import MoERegressor
 
-__all__ = ["MoEClassifier", "MoERegressor"]
+__all__ = ["BLoMERegressor", "GLoMERegressor", "MoEClassifier", "MoERegressor"]

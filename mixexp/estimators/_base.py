@@ -27,22 +27,26 @@ from ..em.model import MoEModel
 from ..em.online import OnlineState, first_state, online_step
 from ..em.params import MoEParams, stack, take
 from ..em.regular import is_regular
-from ..em.rows import Rows, Scaling, blocks, standardisation
+from ..em.rows import Rows, Scaling, blocks, columns_with_density, standardisation
 from ..em.start import MultiStart
 from ..em.status import Status
-from ..em.summary import FitSummary
+from ..em.summary import FitSummary, counts
+from ..experts.degree import monomial_names, with_monomials
+from ..penalties import with_checked_penalty
 from ._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
+from ._joint import JointMixin
 from ._summary import summary_text
 
 WARNED = (Status.MAX_PASSES, Status.STALLED, Status.DEGENERATE)
 BLOCK = 65536  # rows predicted at a time
 
 
-class BaseMoE(CallbackSupportMixin, BaseEstimator):
+class BaseMoE(JointMixin, CallbackSupportMixin, BaseEstimator):
     """Mixture of experts p(y | x) = sum_k pi_k(x) f_k(y | x); see the concrete estimators."""
 
     _params_: MoEParams
     fit_summary_: FitSummary
+    _gate_columns: np.ndarray
 
     def __init__(
         self,
@@ -73,8 +77,8 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
 
     # --- fitting ----------------------------------------------------------------------------
 
-    @with_callbacks
-    def _fit(self, X, y, sample_weight, **inputs):
+    def _prepare(self, X, y, sample_weight, **inputs) -> tuple[MoEModel, Rows]:
+        """The model on standardised columns and the rows, from checked input."""
         gate, expert = self._parts()
         X, target = self._check_data(X, y, expert)
         weight = self._weights(check_weight(sample_weight, X), y)
@@ -82,8 +86,16 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
         rows = Rows(X, target, weight, offset, trials)
         rows = rows if expert.classifies else silent_rows(rows)
         expert.check_target(rows.y, rows.trials)
-        self._set_columns(gate)
-        model = self._model(gate, expert, rows)
+        self._set_columns(gate, expert)
+        rows = rows._replace(X=self._with_monomials(X, expert))
+        if gate.joint:
+            chosen = columns_with_density(rows, self._gate_columns, gate.needs_independent_columns)
+            self._gate_columns = chosen
+        return self._model(gate, expert, rows), rows
+
+    @with_callbacks
+    def _fit(self, X, y, sample_weight, **inputs):
+        model, rows = self._prepare(X, y, sample_weight, **inputs)
         start, given = self._start(model, rows)
         tasks = FitTasks(
             self,
@@ -92,7 +104,7 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
             {"sample_weight": sample_weight},
             lambda vector: self._at(model, rows, vector),
         )
-        fit = fit_rows(
+        model, fit = self._fit_model(
             model,
             rows,
             start=start,
@@ -108,6 +120,13 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
         if fit.status in WARNED:
             warnings.warn(fit.status.value, ConvergenceWarning, stacklevel=4)
         return self
+
+    def _fit_model(
+        self, model, rows, *, start, given, callback, on_search, **settings
+    ) -> tuple[MoEModel, Fit]:
+        """The model that is fitted in the end, and its fit; estimators may choose among models."""
+        search = {"start": start, "given": given, "callback": callback, "on_search": on_search}
+        return model, fit_rows(model, rows, **search, **settings)
 
     def _partial_fit(self, X, y, sample_weight, **inputs):
         """One online step; the first batch is fitted on its own, from many starts."""
@@ -138,6 +157,8 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
             n_units=state.weight,
             entropy=soft,
             hard_entropy=hard,
+            **counts(self._model_, state.params),
+            conditional_loglik=None,  # the batches were not kept
         )
         self.regular_ = bool(is_regular(self._model_, state.params, mass, state.weight))
         # nothing is maximised batch by batch: there is no path and no certificate
@@ -158,7 +179,7 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
     def _weights(self, weight, y):
         return weight
 
-    def _set_columns(self, gate):
+    def _set_columns(self, gate, expert):
         names = getattr(self, "feature_names_in_", None)
         p = self.n_features_in_
         self._gate_columns = (
@@ -166,13 +187,24 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
             if gate.uses_columns
             else np.empty(0, dtype=int)
         )
-        self._expert_columns = check_columns(self.expert_features, names, p, "expert_features")
+        own = check_columns(self.expert_features, names, p, "expert_features")
+        self._monomials: list[str] = []
+        self._monomials = monomial_names(self._names()[own], expert.degree)
+        self._expert_columns = np.concatenate([own, p + np.arange(len(self._monomials))])
+
+    def _with_monomials(self, X, expert):
+        """X with the monomials of a polynomial expert behind its columns."""
+        own = self._expert_columns[self._expert_columns < self.n_features_in_]
+        return with_monomials(X, own, expert.degree)
 
     def _model(self, gate, expert, rows) -> MoEModel:
+        names = self._names()
+        gate = with_checked_penalty(gate, names[self._gate_columns])
+        expert = with_checked_penalty(expert, names[self._expert_columns])
         expert = self._tied_by_position(expert).for_target(rows.y, rows.weight)
         positive = rows.n if rows.weight is None else int(np.count_nonzero(rows.weight))
         K = check_n_experts(self.n_experts, positive)
-        scaling = standardisation(rows, expert.scales_target)
+        scaling = standardisation(rows, expert.scales_target, expert.scales_target_together)
         columns = self._gate_columns, self._expert_columns
         return MoEModel(gate, expert, K, *columns, scaling, len(getattr(self, "classes_", ())))
 
@@ -207,6 +239,7 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
     def _start_from(other, model):
         check_is_fitted(other)
         old = other._model_
+        q_gate = len(model.gate_columns) + 1
         same = (
             len(old.scaling.x_scale) == len(model.scaling.x_scale)
             and len(old.scaling.y_scale) == len(model.scaling.y_scale)
@@ -215,18 +248,20 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
             and type(old.expert) is type(model.expert)
             and getattr(old.expert, "link_name", None) == getattr(model.expert, "link_name", None)
             and old.n_classes == model.n_classes
+            and same_shapes(other._params_.gate, model.gate.initial(old.K, q_gate))
         )
         if not same:
             raise ValueError(
                 "start (or warm_start): the fitted model has other columns, responses, classes, "
-                "family or link."
+                "gate, family or link."
             )
         if old.K > model.K:
             raise ValueError(
                 f"start: the fitted model has {old.K} experts, more than n_experts={model.K}."
             )
         params = model.rescale(other._params_, old.scaling)
-        return (None if old.K == model.K else MultiStart()), [params]
+        search = other.start if isinstance(other.start, MultiStart) else MultiStart()
+        return (None if old.K == model.K else search), [params]
 
     @staticmethod
     def _given_responsibilities(start, K, n):
@@ -247,7 +282,8 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
         """Fitted attributes at a packed parameter vector, for callbacks."""
         template = stack([model.initial(rows)])
         params = take(model.unpack(vector[:1], template), 0)
-        names = ("n_features_in_", "feature_names_in_", "classes_", "_gate_columns")
+        names = ["n_features_in_", "feature_names_in_", "classes_", "_gate_columns"]
+        names += ["_expert_columns", "_monomials"]
         own = {name: getattr(self, name) for name in names if hasattr(self, name)}
         return {**own, "_model_": model, "_params_": params, "_n_outputs": self._n_outputs}
 
@@ -277,20 +313,29 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
 
     def _set_coefficients(self):
         """Coefficients on the user's scale."""
-        model = self._model_
-        p, m = len(model.scaling.x_scale), len(model.scaling.y_scale)
-        user = model._replace(scaling=Scaling.identity(p, m)).rescale(self._params_, model.scaling)
-        self.gate_coef_ = user.gate.coef[:, 1:]
-        self.gate_intercept_ = user.gate.coef[:, 0]
+        model, user = self._model_, self._user_params()
+        names = self._names()
+        self.gate_feature_names_ = names[model.gate_columns]
+        self.expert_feature_names_ = names[model.expert_columns]
+        shown = model.gate.display(user.gate, self.gate_feature_names_)
+        for name, value in (shown | model.expert.display(user.expert)).items():
+            setattr(self, name, value)
         coef, intercept = user.expert.coef[..., 1:], user.expert.coef[..., 0]
         dispersion = getattr(user.expert, "dispersion", None)
         if dispersion is not None:
             coef, intercept = self._squeeze(coef, 1), self._squeeze(intercept, 1)
             dispersion = self._squeeze(dispersion, 1) if model.expert.has_dispersion else None
         self.coef_, self.intercept_, self.dispersion_ = coef, intercept, dispersion
-        names = self._names()
-        self.gate_feature_names_ = names[model.gate_columns]
-        self.expert_feature_names_ = names[model.expert_columns]
+
+    def _gate_table(self):
+        """Title, row names and values of the gate on the user's scale."""
+        gate = self._user_params().gate
+        return self._model_.gate.table(gate, list(map(str, self.gate_feature_names_)))
+
+    def _user_params(self):
+        model = self._model_
+        p, m = len(model.scaling.x_scale), len(model.scaling.y_scale)
+        return model._replace(scaling=Scaling.identity(p, m)).rescale(self._params_, model.scaling)
 
     def _squeeze(self, array, axis):
         """Drop the axis of responses where y was one-dimensional."""
@@ -298,16 +343,16 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
 
     def _names(self):
         given = getattr(self, "feature_names_in_", None)
-        if given is not None:
-            return np.asarray(given, dtype=object)
-        return np.array([f"x{j}" for j in range(self.n_features_in_)], dtype=object)
+        if given is None:
+            given = [f"x{j}" for j in range(self.n_features_in_)]
+        return np.array([*given, *getattr(self, "_monomials", ())], dtype=object)
 
     # --- what needs X alone -----------------------------------------------------------------
 
     def _rows(self, X, y=None, **inputs) -> Rows:
         """Rows of new data for a fitted model."""
         check_is_fitted(self)
-        X = check_X(self, X)
+        X = self._with_monomials(check_X(self, X), self._model_.expert)
         offset, trials = row_inputs(self._model_.expert, X.shape[0], **inputs)
         m = len(self._model_.scaling.y_scale)
         target = np.zeros((X.shape[0], m)) if y is None else self._target(y, X.shape[0])
@@ -375,6 +420,13 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
+    def _extra(self) -> dict[str, Any]:
+        """What a file of this estimator holds beyond the model itself."""
+        return {}
+
+    def _restore(self, extra: dict[str, Any]) -> None:
+        """The inverse of `_extra`."""
+
     def _check_data(self, X, y, expert) -> tuple[Any, np.ndarray]:
         raise NotImplementedError
 
@@ -383,6 +435,13 @@ class BaseMoE(CallbackSupportMixin, BaseEstimator):
 
     def _target(self, y, n) -> np.ndarray:
         raise NotImplementedError
+
+
+def same_shapes(one, other) -> bool:
+    """Whether two parameter sets are of one type and shape."""
+    return type(one) is type(other) and all(
+        np.shape(a) == np.shape(b) for a, b in zip(one, other, strict=True)
+    )
 
 
 def silent_rows(rows: Rows) -> Rows:

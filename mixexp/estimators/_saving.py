@@ -26,6 +26,7 @@ from ..em.rows import Scaling
 from ..em.start import MultiStart
 from ..em.status import Status
 from ..em.summary import FitSummary
+from ..experts.degree import monomial_names
 
 KIND = "estimator"
 _PLAIN = ("n_features_in_", "n_iter_", "certificate_", "regular_", "_n_outputs")
@@ -34,25 +35,35 @@ _ARRAYS = ("objective_path_", "expert_sizes_")
 
 def known_classes() -> dict[str, type]:
     """Every class that a file may name: registered parts, parameters and estimators."""
+    from .blome import BLoMERegressor
     from .classifier import MoEClassifier
+    from .glome import GLoMERegressor
     from .regressor import MoERegressor
 
     own: tuple[type, ...] = (
         MoEClassifier,
         MoERegressor,
+        GLoMERegressor,
+        BLoMERegressor,
         EM,
         MultiStart,
         MoEParams,
         Scaling,
         FitSummary,
         gates.SoftmaxParams,
+        gates.GaussianGateParams,
+        gates.LowRankGate,
+        gates.LowRankParams,
         experts.GLMParams,
         experts.MultinomialParams,
+        experts.MultivariateParams,
         OnlineState,
         Statistics,
         gates.SoftmaxStatistics,
+        gates.GaussianGateStatistics,
         experts.GLMStatistics,
         experts.MultinomialStatistics,
+        experts.MultivariateStatistics,
     )
     registered = [*GATES.values(), *EXPERTS.values(), *PENALTIES.values()]
     return {cls.__name__: cls for cls in [*own, *registered]}
@@ -81,6 +92,9 @@ def to_tree(model) -> dict[str, Any]:
     fitted["starts"] = {name: _column(model.starts_[name]) for name in model.starts_}
     if hasattr(model, "_online_"):
         fitted["online"] = namedtuple_to_tree(model._online_)
+    extra = model._extra()
+    if extra:
+        fitted["extra"] = extra
     if hasattr(model, "feature_names_in_"):
         fitted["feature_names_in_"] = model.feature_names_in_.astype(str)
     if hasattr(model, "classes_"):
@@ -118,6 +132,10 @@ def from_tree(tree: dict[str, Any]) -> Any:
         if name in fitted:
             value = fitted[name]
             setattr(model, name, value.astype(object) if value.dtype.kind == "U" else value)
+    if expert.degree > 1:
+        own = model._expert_columns[model._expert_columns < model.n_features_in_]
+        model._monomials = monomial_names(model._names()[own], expert.degree)
+    model._restore(fitted.get("extra", {}))
     model._set_derived()
     return model
 

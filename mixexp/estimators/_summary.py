@@ -6,6 +6,8 @@ import textwrap
 
 import numpy as np
 
+FEW = 12  # rows of a table up to which columns without any slope are shown too
+
 
 def summary_text(model) -> str:
     """Text table: how the fit ended, the experts and the gate by feature name."""
@@ -14,9 +16,10 @@ def summary_text(model) -> str:
     aic = -2 * summary.loglik + 2 * summary.n_free
     names = type(model._model_.gate).__name__, type(model._model_.expert).__name__
     passes = f"{model.n_iter_} pass{'es' * (model.n_iter_ != 1)}"
+    kind = "joint log-likelihood" if summary.joint else "log-likelihood"
     lines = [
         f"{type(model).__name__}: {model.n_experts_} x {names[1]}, {names[0]}",
-        f"log-likelihood {summary.loglik:.4f}   free parameters {summary.n_free}   "
+        f"{kind} {summary.loglik:.4f}   free parameters {summary.n_free}   "
         f"units {summary.n_units:g}   AIC {aic:.2f}   BIC {bic:.2f}",
         *textwrap.wrap(f"{model.status_} ({passes})", 88),
     ]
@@ -28,12 +31,9 @@ def summary_text(model) -> str:
     lines += ["", "Experts"]
     lines += _table(*_expert_block(model))
     if model.n_experts_ > 1:
-        lines += ["", "Gate (logits, centred over the experts)"]
-        lines += _table(
-            ["(intercept)", *map(str, model.gate_feature_names_)],
-            [f"expert {k}" for k in range(model.n_experts_)],
-            np.column_stack([model.gate_intercept_, model.gate_coef_]),
-        )
+        title, rows, values = model._gate_table()
+        lines += ["", title]
+        lines += _table(rows, [f"expert {k}" for k in range(model.n_experts_)], values)
     return "\n".join(lines)
 
 
@@ -57,7 +57,15 @@ def _expert_block(model):
 
 
 def _table(rows, columns, values):
-    """Features down, experts across: values is (len(columns), len(rows))."""
+    """Features down, experts across: values is (len(columns), len(rows)).
+
+    Of many features those whose slopes are all zero are counted, not listed.
+    """
+    shown = np.ones(len(rows), dtype=bool) if len(rows) <= FEW else (values != 0).any(axis=0)
+    shown[0] = True
+    left_out = int((~shown).sum())
+    rows = [name for name, kept in zip(rows, shown, strict=True) if kept]
+    values = values[:, shown]
     width = max([len(name) for name in rows] + [11])
     widths = [max(len(name), 11) for name in columns]
     head = " " * width + "".join(f"  {name:>{w}}" for name, w in zip(columns, widths, strict=True))
@@ -66,4 +74,7 @@ def _table(rows, columns, values):
         + "".join(f"  {value:>{w}.5g}" for value, w in zip(values[:, i], widths, strict=True))
         for i, name in enumerate(rows)
     ]
+    if left_out:
+        columns = "columns have" if left_out > 1 else "column has"
+        body.append(f"{left_out} more {columns} no slope in any of them")
     return [head, *body]

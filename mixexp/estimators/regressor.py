@@ -27,7 +27,8 @@ class MoERegressor(RegressorMixin, BaseMoE):
         Columns of each half; None means all.
     start : "default", MultiStart, fitted estimator, or array
         Labels (n,) or responsibilities (n, K) begin one run from there. A fitted estimator with
-        as many experts does the same; one with fewer experts adds its splits to the search.
+        as many experts does the same; one with fewer experts adds its splits to the search,
+        which is its own ``MultiStart`` where it has one.
     solver : EM or None
         Tolerances, limits, acceleration, checkpoints.
     engine : {"auto", "memory"}, default="auto"

@@ -6,6 +6,11 @@ from .gamma import GammaExpert
 from .gaussian import GaussianExpert
 from .glm import GLMExpert, GLMParams, GLMStatistics
 from .multinomial import MultinomialExpert, MultinomialParams, MultinomialStatistics
+from .multivariate import (
+    MultivariateGaussianExpert,
+    MultivariateParams,
+    MultivariateStatistics,
+)
 from .poisson import PoissonExpert
 
 __all__ = [
@@ -19,5 +24,8 @@ __all__ = [
     "MultinomialExpert",
     "MultinomialParams",
     "MultinomialStatistics",
+    "MultivariateGaussianExpert",
+    "MultivariateParams",
+    "MultivariateStatistics",
     "PoissonExpert",
 ]

@@ -19,8 +19,14 @@ class Expert(Component, ABC):
     scales_target = False  # True where the fit may standardise y
     multi_output = False  # True where y may have several columns
     discrete = False  # True for counts: P(Y < y) differs from P(Y <= y)
-    fused = False  # True where the numba kernel computes its statistics
-    compiled_m_step = False  # True where `kernels.small` knows its M-step
+    kernel: ClassVar[str | None] = None  # its half of the name of a fused kernel, if it has one
+    sparse = False  # True where its penalty may set slopes to zero
+    centres_slopes = False  # True where slopes sum to zero over the members that a penalty sees
+    compiled_m_step = False  # True where `kernels.m_steps` knows its M-step
+    scales_target_together = False  # True where all responses have one common scale
+    positive = False  # True where the mean is positive
+    has_dispersion = False  # True where the parameters hold a dispersion
+    degree = 1  # of the polynomials in the experts' columns that an estimator makes
     takes: ClassVar[tuple[str, ...]] = ()  # row-wise inputs among "offset", "exposure", "trials"
 
     @abstractmethod
@@ -70,6 +76,21 @@ class Expert(Component, ABC):
     def n_free(self, params) -> int:
         """Number of free parameters, for criteria."""
 
+    def slopes(self, params) -> tuple[int, int]:
+        """The slopes that `n_free` counts, and those it would count if none were set to zero.
+
+        (0, 0) for a family without slopes.
+        """
+        return 0, 0
+
+    def rows_needed(self, one) -> int:
+        """Rows without which one expert (parameters with K = 1) is not determined."""
+        return self.n_free(one)
+
+    def display(self, params) -> dict:
+        """Further fitted attributes of estimators, from parameters on the user's scale."""
+        return {}
+
     @abstractmethod
     def shift(self, stats, params, step):
         """The statistics' local quadratic model re-expressed at ``params + step``."""
@@ -81,6 +102,21 @@ class Expert(Component, ABC):
     @abstractmethod
     def bounded(self, params):
         """(K,) bool (batched): the expert's dispersion leans on its lower bound."""
+
+    def row_scores(self, params, X, y, resp, offset, trials):
+        """(n, J) derivatives of the surrogate by the J linear predictors, row by row.
+
+        In the order of the leading axes of ``params.coef``. Working sets need them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no linear predictors.")
+
+    def penalised_slopes(self, params):
+        """(..., J, p) slopes as a penalty sees them: its members on the last axis but one."""
+        return params.coef[..., 1:]
+
+    def penalty_gradient(self, params, gradient):
+        """A gradient by the slopes of ``params.coef``, by those of `penalised_slopes` instead."""
+        return gradient
 
     @abstractmethod
     def mean(self, params, X, offset, trials):

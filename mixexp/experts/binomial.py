@@ -21,7 +21,7 @@ class BinomialExpert(GLMExpert):
 
     Parameters
     ----------
-    penalty : L2 or None
+    penalty : Penalty or None
     link : {"logit", "probit", "cloglog", "log", "identity"}, default "logit"
     tied : None, "all" or sequence of int or str
         Positions among the experts' columns, or names, of slopes that all experts share.

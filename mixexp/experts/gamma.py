@@ -23,7 +23,7 @@ class GammaExpert(GLMExpert):
 
     Parameters
     ----------
-    penalty : L2 or None
+    penalty : Penalty or None
     link : {"log", "inverse", "identity"}, default "log"
     tied_shape : bool, default=False
         One shape for all experts.

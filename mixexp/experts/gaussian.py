@@ -11,6 +11,7 @@ from .._component import EXPERTS, register
 from ..kernels import reference
 from ..scaling import moments
 from ..solvers import quadratic_change
+from .degree import check_degree
 from .glm import GLMExpert, GLMParams
 from .scales import bounded_scales
 
@@ -27,15 +28,24 @@ class GaussianExpert(GLMExpert):
 
     Parameters
     ----------
-    penalty : L2 or None
+    penalty : Penalty or None
         Penalty on the slopes of the standardised columns (the target is standardised too).
     link : {"identity", "log", "inverse"}, default "identity"
     tied_scale : bool, default=False
         One standard deviation for all experts.
     tied : None, "all" or sequence of int or str
         Positions among the experts' columns, or names, of slopes that all experts share.
+    scale_free : bool, default=False
+        True: the penalty sees slopes divided by the expert's standard deviation (Stadler,
+        Buhlmann and van de Geer, 2010, TEST 19, 209-256). A strength then means the same in
+        experts of any scale; otherwise a falling standard deviation weakens the penalty, and
+        with many columns a fit may run into interpolation.
     min_scale : float, default=1e-3
     max_ratio : float, default=1e-2
+    degree : int, default=1
+        Means (on the link's scale) are polynomials of this degree in the experts' columns, with
+        all interactions: estimators add the monomials as columns ("x0^2", "x0 x1") that the
+        experts see and the gate does not. Centre columns that lie far from zero first.
     """
 
     links = ("identity", "log", "inverse")
@@ -46,18 +56,28 @@ class GaussianExpert(GLMExpert):
     takes = ("offset",)
 
     def __init__(
-        self, penalty=None, link=None, tied_scale=False, tied=None, min_scale=1e-3, max_ratio=1e-2
+        self,
+        penalty=None,
+        link=None,
+        tied_scale=False,
+        tied=None,
+        scale_free=False,
+        min_scale=1e-3,
+        max_ratio=1e-2,
+        degree=1,
     ):
         self.penalty = penalty
         self.link = link
         self.tied_scale = tied_scale
         self.tied = tied
+        self.scale_free = scale_free
         self.min_scale = min_scale
         self.max_ratio = max_ratio
+        self.degree = degree
 
     @property
     def compiled_m_step(self):  # type: ignore[override]
-        return self.tied is None and not self.tied_scale
+        return self.tied is None and not self.tied_scale and self._plain_penalty
 
     @property
     def scale_bounds(self):
@@ -73,6 +93,12 @@ class GaussianExpert(GLMExpert):
         return self.tied_scale
 
     def check_target(self, y, trials=None):
+        check_degree(self.degree)
+        if self.scale_free and not (self.sparse and self.penalty.separable):
+            raise ValueError(
+                "GaussianExpert(scale_free=True) needs a sparse penalty of single slopes, such as "
+                f"L1(0.1); got penalty={self.penalty!r}."
+            )
         if self.link_name == "log" and not (y.max() > 0):
             raise ValueError("GaussianExpert(link='log') needs some positive targets.")
         if self.link_name == "inverse" and not (y.mean() > 0):
@@ -105,26 +131,48 @@ class GaussianExpert(GLMExpert):
     def kernel_constant(self, dispersion):
         return -reference.HALF_LOG_2PI - np.log(dispersion)
 
+    def penalty_unit(self, dispersion):
+        return dispersion if self.scale_free else np.ones_like(dispersion)
+
     def dispersion_step(self, params, stats, step):
         squares = stats.extra
         if self.link_name == "identity":
             squares = squares - quadratic_change(stats.gram, stats.score, step)
             squares = np.maximum(squares, 0)
         mass = stats.mass[..., None]
+        pull, added = self._scale_penalty(params, stats, step)
+        squares = squares + added
         if self.tied_scale:
             squares = np.broadcast_to(squares.sum(axis=-2, keepdims=True), squares.shape)
             mass = np.broadcast_to(mass.sum(axis=-2, keepdims=True), squares.shape)
+            pull = pull.sum(axis=-2, keepdims=True)
         occupied = mass > 1e-12 * stats.weight[..., None, None]
-        if occupied.all():
-            sigma = np.sqrt(squares / mass)
-        else:
-            sigma = np.sqrt(squares / np.where(occupied, mass, 1.0))
+        if not occupied.all():
+            mass = np.where(occupied, mass, 1.0)
+        # maximiser of -mass log s - squares / (2 s^2) - pull / s
+        sigma = (pull + np.sqrt(pull**2 + 4 * mass * squares)) / (2 * mass)
+        if not occupied.all():
             sigma = np.where(occupied, sigma, params.dispersion)
         return bounded_scales(sigma, mass, self.min_scale, self.max_ratio)
 
+    def _scale_penalty(self, params, stats, step):
+        """What a scale-free penalty adds to the scales' problem: pull / s + added / (2 s^2).
+
+        Both (..., K, m), in the units of ``stats``; at the slopes after the step.
+        """
+        if not (self.scale_free and self.sparse):
+            nothing = np.zeros(params.dispersion.shape)
+            return nothing, nothing
+        slopes = (params.coef + step)[..., 1:]
+        seen = self._members(slopes / params.dispersion[..., None])
+        l1, l2 = (self._members(strength) for strength in self.penalty.majoriser(seen))
+        weight = stats.weight[..., None, None]
+        return weight * (l1 * np.abs(slopes)).sum(-1), weight * (l2 * slopes**2).sum(-1)
+
     def dispersion_gradient(self, params, stats):
         sigma = params.dispersion
-        gradient = stats.extra / sigma**2 - stats.mass[..., None]
+        pull, added = self._scale_penalty(params, stats, 0.0)
+        gradient = (stats.extra + added) / sigma**2 + pull / sigma - stats.mass[..., None]
         if self.tied_scale:
             gradient = np.broadcast_to(gradient.mean(axis=-2, keepdims=True), gradient.shape)
         at_bound = self._at_bound(sigma)

@@ -14,9 +14,9 @@ import numpy as np
 
 from ..kernels.designs import linear, weighted_grams, weighted_sums
 from ..kernels.links import IMPOSSIBLE, LINKS
-from ..penalties import curvature, strengths
+from ..penalties import is_sparse, ridge
 from ..scaling import rescale_linear
-from ..solvers import solve_newton, tied_newton_step
+from ..solvers import penalised_step, solve_newton, tied_newton_step, tied_penalised_step
 from .base import Expert
 
 
@@ -58,12 +58,13 @@ class GLMExpert(Expert):
         return self.positive and self.link_name == "identity"
 
     @property
-    def fused(self):  # type: ignore[override]
-        return self.kernel_code is not None
+    def kernel(self):  # type: ignore[override]
+        return None if self.kernel_code is None else "glm"
 
     @property
     def compiled_m_step(self):  # type: ignore[override]
-        return self.fused and not self.has_dispersion and getattr(self, "tied", None) is None
+        simple = getattr(self, "tied", None) is None and self._plain_penalty
+        return self.kernel is not None and not self.has_dispersion and simple
 
     # --- what a family provides -------------------------------------------------------------
 
@@ -161,6 +162,23 @@ class GLMExpert(Expert):
             extra[:, j] = (resp * unit.extra).sum(axis=0)
         return GLMStatistics(gram, score, resp.sum(axis=0), extra, np.asarray(weight.sum()))
 
+    def penalised_slopes(self, params):
+        unit = self.penalty_unit(params.dispersion)[..., None]
+        return self._members(params.coef[..., 1:] / unit)
+
+    def penalty_gradient(self, params, gradient):
+        unit = self.penalty_unit(params.dispersion)[..., None]
+        return self._members(gradient * unit)
+
+    def row_scores(self, params, X, y, resp, offset, trials):
+        eta = self.predictors(params, X, offset)
+        scores = np.empty(eta.shape)
+        for j in range(y.shape[1]):
+            unit = self._unit(eta[:, :, j], y[:, j], trials, params.dispersion[:, j])
+            scores[:, :, j] = resp * unit.score
+        scores /= self.dispersion_factor(params.dispersion)
+        return scores.reshape(len(y), -1)
+
     def _unit(self, eta, y, trials, dispersion):
         m = np.ones(1) if trials is None else trials
         return self.unit(eta, y[:, None], m[:, None], dispersion[None, :])
@@ -173,14 +191,16 @@ class GLMExpert(Expert):
         """Newton step of the coefficients; exact for the Gaussian family with identity link."""
         q = params.coef.shape[-1]
         score, gram, tied = stats.score, stats.gram, self._tied(q)
-        penalised = self.slope_curvature > 0
-        if not (penalised or tied.any()):
+        if self.sparse:
+            return self._sparse_coef(params, stats, tied) - params.coef
+        strengths = self._strengths(q)
+        if not (strengths.any() or tied.any()):
             return solve_newton(gram, score)
         factor = self.dispersion_factor(params.dispersion)[..., None]
-        if penalised:
-            ridge = stats.weight[..., None, None, None] * self._curvature(q) * factor
-            score = score - ridge * params.coef
-            gram = gram + ridge[..., None] * np.eye(q)
+        if strengths.any():
+            added = stats.weight[..., None, None, None] * strengths * factor
+            score = score - added * params.coef
+            gram = gram + added[..., None] * np.eye(q)
         if not tied.any():
             return solve_newton(gram, score)
         # tied over the experts: bring them to one scale and let the outputs m lead
@@ -191,18 +211,45 @@ class GLMExpert(Expert):
         )
         return np.moveaxis(step, -3, -2)
 
+    def _sparse_coef(self, params, stats, tied):
+        """Coefficients under a sparse penalty: the outputs m lead, the experts are its members."""
+        unit = self._members(self.penalty_unit(params.dispersion)[..., None])
+        scale = self.dispersion_factor(params.dispersion)[..., None]
+        scale = scale * stats.weight[..., None, None, None]
+        # in the penalty's units: slopes b / unit, whose information is unit^2 times that of b
+        gram = np.moveaxis(stats.gram / scale[..., None], -3, -4) * unit[..., None] ** 2
+        score = self._members(stats.score / scale) * unit
+        coef = self._members(params.coef) / unit
+        if tied.any():
+            moved = tied_penalised_step(gram, score, coef, self.penalty, tied)
+        else:
+            moved = penalised_step(gram, score, coef, self.penalty)
+        return self._members(moved * unit)
+
+    @staticmethod
+    def _members(array):
+        """Axes (..., K, m, q) as (..., m, K, q), or back: a penalty sees the experts together."""
+        return np.swapaxes(array, -2, -3)
+
+    def penalty_unit(self, dispersion):
+        """(..., K, m) what slopes are divided by before the penalty sees them."""
+        return np.ones_like(dispersion)
+
     def gradient(self, params, stats):
         factor = self.dispersion_factor(params.dispersion)[..., None]
         weight = stats.weight[..., None, None, None]
         q = params.coef.shape[-1]
-        coef = stats.score / (factor * weight)
-        if self.slope_curvature > 0:
-            coef -= self._curvature(q) * params.coef
+        coef = stats.score / (factor * weight) - self._strengths(q) * params.coef
         tied = self._tied(q)
         if tied.any():
             # a shared coefficient moves all experts at once
             mean = coef.mean(axis=-3, keepdims=True)
             coef = np.where(tied, mean, coef)
+        if self.sparse:
+            unit = self.penalty_unit(params.dispersion)[..., None]
+            slopes = self._members(params.coef[..., 1:] / unit)
+            score = self._members(coef[..., 1:] * unit)
+            coef[..., 1:] = self._members(self.penalty.subgradient(slopes, score)) / unit
         blocks = [coef.reshape(*coef.shape[:-3], -1)]
         if self.has_dispersion:
             dispersion = self.dispersion_gradient(params, stats) / weight[..., 0]
@@ -210,10 +257,11 @@ class GLMExpert(Expert):
         return np.concatenate(blocks, axis=-1)
 
     def penalty_value(self, params):
-        if self.slope_curvature == 0:
-            return np.zeros(params.coef.shape[:-3])
-        strength = self._curvature(params.coef.shape[-1])
-        return 0.5 * (strength * params.coef**2).sum(axis=(-3, -2, -1))
+        if self.sparse:
+            slopes = self.penalised_slopes(params)
+            return self.penalty.value(slopes).sum(axis=-1)
+        strengths = self._strengths(params.coef.shape[-1])
+        return 0.5 * (strengths * params.coef**2).sum(axis=(-3, -2, -1))
 
     def pack(self, params):
         coef = params.coef.reshape(*params.coef.shape[:-3], -1)
@@ -247,13 +295,22 @@ class GLMExpert(Expert):
         return np.zeros(params.dispersion.shape[:-1], dtype=bool)
 
     def n_free(self, params):
+        """Dispersions and coefficients: shared ones once, of sparse slopes the non-zero ones."""
         K, m, q = params.coef.shape
-        shared = int(self._tied(q).sum())
-        free = K * m * (q - shared) + m * shared
+        tied = self._tied(q)
+        counted = params.coef != 0 if self.sparse else np.ones((K, m, q), dtype=bool)
+        counted[..., 0] = True
+        free = int(counted[..., ~tied].sum()) + int(counted[0][:, tied].sum())
         return free + (self._n_dispersion(K, m) if self.has_dispersion else 0)
 
     def _n_dispersion(self, K, m):
         return K * m
+
+    def slopes(self, params):
+        K, m, q = params.coef.shape
+        shared = int(self._tied(q).sum())
+        others = K * m + (self._n_dispersion(K, m) if self.has_dispersion else 0)
+        return self.n_free(params) - others, m * (K * (q - 1) - (K - 1) * shared)
 
     def shift(self, stats, params, step):
         """Quadratic model at ``params + step``; ``extra`` moves by its own second-order model."""
@@ -285,13 +342,24 @@ class GLMExpert(Expert):
         draws = self.draw(np.where(possible, mean, 1.0), m, params.dispersion[labels], rng)
         return np.where(possible, draws, np.nan)
 
-    def _curvature(self, q):
-        return strengths(q, self.slope_curvature)
+    @property
+    def sparse(self):  # type: ignore[override]
+        return is_sparse(getattr(self, "penalty", None))
+
+    @property
+    def _plain_penalty(self):
+        """True where the penalty is none, or a ridge of one strength."""
+        penalty = getattr(self, "penalty", None)
+        return not self.sparse and getattr(penalty, "weights", None) is None
+
+    def _strengths(self, q):
+        """(q,) strengths of a quadratic penalty, per unit weight."""
+        return ridge(getattr(self, "penalty", None), q)
 
     @property
     def slope_curvature(self):
-        """Ridge strength of a slope, per unit weight."""
-        return curvature(getattr(self, "penalty", None))
+        """Ridge strength of a slope where all columns have the same, per unit weight."""
+        return float(self._strengths(2)[1])
 
     def _tied(self, q):
         """(q,) mask of coefficients shared by all experts; the intercept is never among them."""

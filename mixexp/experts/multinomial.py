@@ -5,13 +5,20 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 
 from .._component import EXPERTS, register
+from ..kernels import multinomial, small
 from ..kernels.designs import linear, weighted_grams, weighted_sums
 from ..kernels.reference import class_pairs, log_softmax
-from ..penalties import curvature, strengths
+from ..penalties import is_sparse, ridge
 from ..scaling import rescale_linear
-from ..solvers import centred, softmax_newton_step
+from ..solvers import (
+    centred,
+    centred_on_support,
+    penalised_softmax_step,
+    softmax_newton_step,
+)
 from .base import Expert
 
 
@@ -38,18 +45,20 @@ class MultinomialExpert(Expert):
 
     Parameters
     ----------
-    penalty : L2 or None
+    penalty : Penalty or None
         Penalty on the centred slopes of the standardised columns.
-    ridge : float, default=1e-9
+    ridge : float, default=1e-8
         As for `SoftmaxGate`: keeps the coefficients finite where an expert separates its
         classes perfectly, and costs nothing elsewhere. It covers the intercepts as well,
         since an expert may see one class only.
     """
 
+    kernel = "multinomial"
     classifies = True
     discrete = True
+    centres_slopes = True
 
-    def __init__(self, penalty=None, ridge=1e-9):
+    def __init__(self, penalty=None, ridge=1e-8):
         self.penalty = penalty
         self.ridge = ridge
 
@@ -69,29 +78,29 @@ class MultinomialExpert(Expert):
         return log_softmax(linear(X, params.coef.reshape(K * C, q)).reshape(-1, K, C))
 
     def log_density(self, params, X, y, offset, trials):
-        rows = np.arange(X.shape[0])
-        return self.log_class_prob(params, X)[rows, :, y[:, 0].astype(int)]
+        if issparse(X):
+            rows = np.arange(X.shape[0])
+            return self.log_class_prob(params, X)[rows, :, y[:, 0].astype(int)]
+        return multinomial.class_log_density()(X, *_codes_and_coefficients(params, y)).T
 
     def statistics(self, params, X, y, resp, weight, offset, trials):
-        prob = np.exp(self.log_class_prob(params, X))
-        n, K, C = prob.shape
-        c, d = class_pairs(C)
-        q = X.shape[1]
-        target = np.zeros((n, C))
-        target[np.arange(n), y[:, 0].astype(int)] = 1
-        score = weighted_sums(X, (resp[:, :, None] * (target[:, None, :] - prob)).reshape(n, -1))
-        products = (resp[:, :, None] * prob[:, :, c] * prob[:, :, d]).reshape(n, -1)
-        pairs = weighted_grams(X, products) if len(c) else np.zeros((0, q, q))
-        return MultinomialStatistics(
-            score.reshape(K, C, q),
-            pairs.reshape(K, len(c), q, q),
-            resp.sum(axis=0),
-            np.asarray(weight.sum()),
-        )
+        sums = _sparse_sums if issparse(X) else _dense_sums
+        score, pairs, mass = sums(self, params, X, y, resp)
+        return MultinomialStatistics(score, pairs, mass, np.asarray(weight.sum()))
+
+    def row_scores(self, params, X, y, resp, offset, trials):
+        difference = -np.exp(self.log_class_prob(params, X))
+        difference[np.arange(len(y)), :, y[:, 0].astype(int)] += 1
+        return (resp[:, :, None] * difference).reshape(len(y), -1)
 
     def m_step(self, params, stats):
-        strength = self._curvature(params.coef.shape[-1])
+        strength = self._strengths(params.coef.shape[-1])
         weight = stats.weight[..., None, None, None]
+        if self.sparse:
+            pairs, score = stats.pairs / weight[..., None], stats.score / weight
+            return MultinomialParams(
+                penalised_softmax_step(pairs, score, params.coef, self.penalty, strength)
+            )
         score = stats.score - weight * strength * params.coef
         ridge = np.broadcast_to(
             (weight * strength)[..., 0, :], (*score.shape[:-2], score.shape[-1])
@@ -99,25 +108,38 @@ class MultinomialExpert(Expert):
         return MultinomialParams(params.coef + softmax_newton_step(stats.pairs, score, ridge))
 
     def gradient(self, params, stats):
-        strength = self._curvature(params.coef.shape[-1])
+        strength = self._strengths(params.coef.shape[-1])
         score = stats.score / stats.weight[..., None, None, None] - strength * params.coef
+        if self.sparse:
+            slopes = params.coef[..., 1:]
+            score[..., 1:] = self.penalty.subgradient(slopes, score[..., 1:], centred=True)
         return score.reshape(*score.shape[:-3], -1)
 
     def penalty_value(self, params):
-        strength = self._curvature(params.coef.shape[-1])
-        return 0.5 * (strength * params.coef**2).sum(axis=(-3, -2, -1))
+        strength = self._strengths(params.coef.shape[-1])
+        value = 0.5 * (strength * params.coef**2).sum(axis=(-3, -2, -1))
+        if self.sparse:
+            value = value + self.penalty.value(params.coef[..., 1:]).sum(axis=-1)
+        return value
 
     def pack(self, params):
         return params.coef.reshape(*params.coef.shape[:-3], -1)
 
     def unpack(self, vector, params):
-        return MultinomialParams(
-            centred(vector.reshape(*vector.shape[:-1], *params.coef.shape[-3:]))
-        )
+        coef = vector.reshape(*vector.shape[:-1], *params.coef.shape[-3:])
+        return MultinomialParams(centred_on_support(coef) if self.sparse else centred(coef))
 
     def n_free(self, params):
+        """One less than the classes for every column; of penalised slopes the non-zero ones."""
         K, C, q = params.coef.shape
-        return K * (C - 1) * q
+        if not self.sparse:
+            return K * (C - 1) * q
+        nonzero = np.count_nonzero(params.coef[:, :, 1:], axis=1)
+        return K * (C - 1) + int(np.maximum(nonzero - 1, 0).sum())
+
+    def slopes(self, params):
+        K, C, q = params.coef.shape
+        return self.n_free(params) - K * (C - 1), K * (C - 1) * (q - 1)
 
     def shift(self, stats, params, step):
         c, d = class_pairs(step.coef.shape[1])
@@ -143,5 +165,49 @@ class MultinomialExpert(Expert):
         codes = (uniform > np.cumsum(prob, axis=1)[:, :-1]).sum(axis=1)
         return codes[:, None].astype(float)
 
-    def _curvature(self, q):
-        return strengths(q, curvature(self.penalty) + self.ridge, self.ridge)
+    @property
+    def compiled_m_step(self):  # type: ignore[override]
+        return not self.sparse and getattr(self.penalty, "weights", None) is None
+
+    @property
+    def sparse(self):  # type: ignore[override]
+        return is_sparse(self.penalty)
+
+    def _strengths(self, q):
+        """(q,) strengths of the ridges, the penalty's own included where it is one."""
+        return ridge(self.penalty, q, self.ridge, self.ridge)
+
+    @property
+    def slope_curvature(self):
+        """Ridge strength of a slope where all columns have the same, per unit weight."""
+        return float(self._strengths(2)[1])
+
+
+def _codes_and_coefficients(params, y):
+    """What the compiled functions take: y (n,), coef (K C, q) and C. They check no bounds."""
+    K, C, q = params.coef.shape
+    if y.max(initial=0) >= C:
+        raise ValueError(f"class code {y.max():g} for experts of {C} classes")
+    return y[:, 0], np.array(params.coef, order="C").reshape(K * C, q), C
+
+
+def _dense_sums(expert, params, X, y, resp):
+    """score, pairs and mass of `MultinomialStatistics`."""
+    K, C, q = params.coef.shape
+    codes, coef, _ = _codes_and_coefficients(params, y)
+    weights = np.array(resp.T, order="C")
+    score, pairs, mass = multinomial.class_statistics()(X, codes, weights, coef, C)
+    return score.reshape(K, C, q), small.unpack(pairs[None], q).reshape(K, -1, q, q), mass
+
+
+def _sparse_sums(expert, params, X, y, resp):
+    prob = np.exp(expert.log_class_prob(params, X))
+    n, K, C = prob.shape
+    c, d = class_pairs(C)
+    q = X.shape[1]
+    target = np.zeros((n, C))
+    target[np.arange(n), y[:, 0].astype(int)] = 1
+    score = weighted_sums(X, (resp[:, :, None] * (target[:, None, :] - prob)).reshape(n, -1))
+    products = (resp[:, :, None] * prob[:, :, c] * prob[:, :, d]).reshape(n, -1)
+    pairs = weighted_grams(X, products) if len(c) else np.zeros((0, q, q))
+    return score.reshape(K, C, q), pairs.reshape(K, len(c), q, q), resp.sum(axis=0)

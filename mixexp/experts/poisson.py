@@ -20,7 +20,7 @@ class PoissonExpert(GLMExpert):
 
     Parameters
     ----------
-    penalty : L2 or None
+    penalty : Penalty or None
     link : {"log", "identity"}, default "log"
     tied : None, "all" or sequence of int or str
         Positions among the experts' columns, or names, of slopes that all experts share.

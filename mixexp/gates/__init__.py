@@ -3,4 +3,20 @@
 from .base import Gate
 from .softmax import ConstantGate, SoftmaxGate, SoftmaxParams, SoftmaxStatistics
 
-__all__ = ["ConstantGate", "Gate", "SoftmaxGate", "SoftmaxParams", "SoftmaxStatistics"]
+# isort: split
+# the first gate of the registry is the default
+from .gaussian import GaussianGate, GaussianGateParams, GaussianGateStatistics
+from .low_rank import LowRankGate, LowRankParams
+
+__all__ = [
+    "ConstantGate",
+    "Gate",
+    "GaussianGate",
+    "GaussianGateParams",
+    "GaussianGateStatistics",
+    "LowRankGate",
+    "LowRankParams",
+    "SoftmaxGate",
+    "SoftmaxParams",
+    "SoftmaxStatistics",
+]

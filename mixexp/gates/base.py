@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
 
 from .._component import Component
 
@@ -15,9 +18,13 @@ class Gate(Component, ABC):
     """
 
     joint = False  # True for a gate that also models x
-    fused = False  # True where the numba kernel computes its statistics
-    compiled_m_step = False  # True where `kernels.small` knows its M-step
+    kernel: ClassVar[str | None] = None  # its half of the name of a fused kernel, if it has one
+    sparse = False  # True where its penalty may set slopes to zero
+    centres_slopes = False  # True where slopes sum to zero over the members that a penalty sees
+    compiled_m_step = False  # True where `kernels.m_steps` knows its M-step
+    closed_form = False  # True where that M-step takes the shares of the responsibilities
     uses_columns = True  # False for a gate that ignores X
+    needs_independent_columns = False  # True where collinear columns have no density
 
     @abstractmethod
     def initial(self, K, q):
@@ -26,6 +33,10 @@ class Gate(Component, ABC):
     @abstractmethod
     def log_prob(self, params, X):
         """(n, K) log probabilities from a design X (n, q); each row log-sums to zero."""
+
+    def log_joint(self, params, X):
+        """(n, K) the gate's terms of the objective: log pi_k(x), or log p(x, k) of a joint gate."""
+        return self.log_prob(params, X)
 
     @abstractmethod
     def statistics(self, params, X, resp, weight):
@@ -55,9 +66,23 @@ class Gate(Component, ABC):
     def n_free(self, params) -> int:
         """Number of free parameters, for criteria."""
 
+    def slopes(self, params) -> tuple[int, int]:
+        """The slopes that `n_free` counts, and those it would count if none were set to zero.
+
+        (0, 0) for a gate without slopes.
+        """
+        return 0, 0
+
     @abstractmethod
     def shift(self, stats, step):
         """The statistics' local quadratic model re-expressed at ``params + step``."""
+
+    def row_scores(self, params, X, resp, weight):
+        """(n, K) derivatives of the surrogate by the linear predictors, row by row.
+
+        Working sets need them: a gate with sparse penalties on linear predictors has them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no linear predictors.")
 
     @abstractmethod
     def split(self, params, k, share):
@@ -70,3 +95,19 @@ class Gate(Component, ABC):
     @abstractmethod
     def rescale(self, params, columns, old, new):
         """Parameters on another standardisation of X (two `Scaling`)."""
+
+    def bounded(self, params):
+        """(K,) bool (batched), or False: the class leans on a lower bound."""
+        return np.False_
+
+    def rows_needed(self, params) -> int:
+        """Effective rows without which a class's own parameters are not determined."""
+        return 0
+
+    @abstractmethod
+    def display(self, params, names) -> dict:
+        """Fitted attributes of estimators, from parameters on the user's scale."""
+
+    @abstractmethod
+    def table(self, params, names):
+        """Title, row names and values (K, rows) of the gate's part of a summary."""

@@ -9,9 +9,14 @@ import numpy as np
 from .._component import GATES, register
 from ..kernels.designs import linear, weighted_grams, weighted_sums
 from ..kernels.reference import class_pairs, log_softmax
-from ..penalties import curvature, strengths
+from ..penalties import is_sparse, ridge
 from ..scaling import rescale_linear
-from ..solvers import centred, softmax_newton_step
+from ..solvers import (
+    centred,
+    centred_on_support,
+    penalised_softmax_step,
+    softmax_newton_step,
+)
 from .base import Gate
 
 
@@ -43,20 +48,28 @@ class SoftmaxGate(Gate):
 
     Parameters
     ----------
-    penalty : L2 or None
-        Penalty on the centred slopes of the standardised columns.
+    penalty : Penalty or None
+        Penalty on the centred slopes of the standardised columns: `L1`, `L2`, `MCP`, ...
     ridge : float, default=1e-10
         Strength of a ridge so small that it only matters where the gate separates the data
         perfectly and the slopes would grow without bound: there it keeps them finite. It is
         per unit weight, as penalties are, and costs less than 1e-4 of log-likelihood elsewhere.
     """
 
-    fused = True
-    compiled_m_step = True
+    kernel = "softmax"
+    centres_slopes = True
 
     def __init__(self, penalty=None, ridge=1e-10):
         self.penalty = penalty
         self.ridge = ridge
+
+    @property
+    def compiled_m_step(self):  # type: ignore[override]
+        return not self.sparse and getattr(self.penalty, "weights", None) is None
+
+    @property
+    def sparse(self):  # type: ignore[override]
+        return is_sparse(self.penalty)
 
     def initial(self, K, q):
         return SoftmaxParams(np.zeros((K, q)))
@@ -76,32 +89,53 @@ class SoftmaxGate(Gate):
         score = weighted_sums(X, resp - weight[:, None] * prob)
         return SoftmaxStatistics(score, pairs, np.asarray(weight.sum()))
 
+    def row_scores(self, params, X, resp, weight):
+        return resp - weight[:, None] * np.exp(self.log_prob(params, X))
+
     def m_step(self, params, stats):
-        strength = self._curvature(params.coef.shape[-1])
+        strength = self._strengths(params.coef.shape[-1])
         weight = stats.weight[..., None, None]
+        if self.sparse:
+            pairs, score = stats.pairs / weight[..., None], stats.score / weight
+            return SoftmaxParams(
+                penalised_softmax_step(pairs, score, params.coef, self.penalty, strength)
+            )
         score = stats.score - weight * strength * params.coef
         step = softmax_newton_step(stats.pairs, score, stats.weight[..., None] * strength)
         return SoftmaxParams(params.coef + step)
 
     def gradient(self, params, stats):
-        strength = self._curvature(params.coef.shape[-1])
+        strength = self._strengths(params.coef.shape[-1])
         score = stats.score / stats.weight[..., None, None] - strength * params.coef
+        if self.sparse and params.coef.shape[-2] > 1:
+            slopes = params.coef[..., 1:]
+            score[..., 1:] = self.penalty.subgradient(slopes, score[..., 1:], centred=True)
         return _flat(score)
 
     def penalty_value(self, params):
-        slopes = centred(params.coef)[..., 1:]
-        return (0.5 * self.slope_curvature) * np.add.reduce(slopes * slopes, axis=(-2, -1))
+        slopes = (params.coef if self.sparse else centred(params.coef))[..., 1:]
+        strength = self._strengths(params.coef.shape[-1])[1:]
+        value = 0.5 * np.add.reduce(strength * slopes * slopes, axis=(-2, -1))
+        return value + self.penalty.value(slopes) if self.sparse else value
 
     def pack(self, params):
         return _flat(params.coef)
 
     def unpack(self, vector, params):
-        shape = params.coef.shape[-2:]
-        return SoftmaxParams(centred(vector.reshape(*vector.shape[:-1], *shape)))
+        coef = vector.reshape(*vector.shape[:-1], *params.coef.shape[-2:])
+        return SoftmaxParams(centred_on_support(coef) if self.sparse else centred(coef))
 
     def n_free(self, params):
+        """One less than the classes for every column; of penalised slopes the non-zero ones."""
         K, q = params.coef.shape
-        return (K - 1) * q
+        if not self.sparse:
+            return (K - 1) * q
+        nonzero = np.count_nonzero(params.coef[:, 1:], axis=0)
+        return K - 1 + int(np.maximum(nonzero - 1, 0).sum())
+
+    def slopes(self, params):
+        K, q = params.coef.shape
+        return self.n_free(params) - (K - 1), (K - 1) * (q - 1)
 
     def shift(self, stats, step):
         delta = step.coef
@@ -125,13 +159,21 @@ class SoftmaxGate(Gate):
     def rescale(self, params, columns, old, new):
         return SoftmaxParams(rescale_linear(params.coef, columns, old, new))
 
-    def _curvature(self, q):
-        return strengths(q, self.slope_curvature)
+    def display(self, params, names):
+        return {"gate_coef_": params.coef[:, 1:], "gate_intercept_": params.coef[:, 0]}
+
+    def table(self, params, names):
+        title = "Gate (logits, centred over the experts)"
+        return title, ["(intercept)", *map(str, names)], params.coef
+
+    def _strengths(self, q):
+        """(q,) strengths of the ridges, the penalty's own included where it is one."""
+        return ridge(self.penalty, q, self.ridge)
 
     @property
     def slope_curvature(self):
-        """Ridge strength of a slope, per unit weight."""
-        return curvature(self.penalty) + self.ridge
+        """Ridge strength of a slope where all columns have the same, per unit weight."""
+        return float(self._strengths(2)[1])
 
 
 @register(GATES, "constant")
@@ -139,7 +181,7 @@ class ConstantGate(SoftmaxGate):
     """pi_k: mixing proportions that do not depend on x; the M-step is exact."""
 
     uses_columns = False
-    compiled_m_step = False
+    closed_form = True
 
     def __init__(self):
         super().__init__()

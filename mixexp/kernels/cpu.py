@@ -1,10 +1,7 @@
 """The fused numba kernel: softmax gate over Gaussian and other GLM experts, block by block.
 
 One call handles a chunk of rows for S parameter sets, without the interpreter lock, so that
-chunks may run in Python threads. Blocks hold columns as rows (q, width): every inner loop runs
-over contiguous rows of the data. Each step is a function of few arrays, since LLVM vectorises a
-loop only where it can check that its arrays do not overlap. All weighted Gram matrices of a
-block are one product V P', where P holds the distinct products x_a x_b: symmetry halves the work.
+chunks may run in Python threads. The steps of a block are in `blocks`.
 
 Legend: S parameter sets, K experts, P pairs of classes, q columns, T = q (q + 1) / 2 products.
 """
@@ -16,206 +13,28 @@ import functools
 import numpy as np
 from numba import from_dtype, types
 
-from ._compile import entry_of_one_signature, helper
-from .elementary import fast_exp, fast_log
-from .families import IMPOSSIBLE, family_rows
-
-BLOCK = 256  # rows of a block, at most
-LANES = 8
-SMALL_PRODUCT = 128  # entries of a matrix product below which a call of BLAS costs more than it
-
-
-@helper
-def block_width(rows):
-    """Rows of a block: equal blocks, no larger than BLOCK, in whole vector registers."""
-    blocks = max(1, -(-rows // BLOCK))
-    width = -(-rows // blocks)
-    return max(LANES, -(-width // LANES) * LANES)
-
-
-@helper
-def _standardise(X, columns, centre, inverse_scale, start, rows, out):
-    """Rows start .. start + rows of the chosen columns, standardised, as (q, width).
-
-    Eight rows at a time: they are read along, and every column written, in whole cache lines.
-    """
-    whole = rows // LANES * LANES
-    for i in range(out.shape[1]):
-        out[0, i] = 1.0 if i < rows else 0.0
-    for first in range(0, whole, LANES):
-        for a in range(len(columns)):
-            column, shift, factor = columns[a], centre[a], inverse_scale[a]
-            for i in range(LANES):
-                out[a + 1, first + i] = (X[start + first + i, column] - shift) * factor
-    for a in range(len(columns)):
-        for i in range(whole, rows):
-            out[a + 1, i] = (X[start + i, columns[a]] - centre[a]) * inverse_scale[a]
-        for i in range(rows, out.shape[1]):
-            out[a + 1, i] = 0.0
-
-
-@helper
-def _copy_padded(source, start, rows, padding, out):
-    """Rows start .. start + rows, then the padding."""
-    for i in range(rows):
-        out[i] = source[start + i]
-    for i in range(rows, len(out)):
-        out[i] = padding
-
-
-@helper
-def _fill(value, out):
-    for i in range(len(out)):
-        out[i] = value
-
-
-@helper
-def _add(a, out):
-    for i in range(len(out)):
-        out[i] += a[i]
-
-
-@helper
-def _shift_and_scale(centre, factor, out):
-    for i in range(len(out)):
-        out[i] = (out[i] - centre) * factor
-
-
-@helper
-def _multiply(a, b, out):
-    for i in range(len(out)):
-        out[i] = a[i] * b[i]
-
-
-@helper
-def _products(x, out):
-    """All distinct products x_a x_b, a <= b, in the order of the upper triangle."""
-    t = 0
-    for a in range(x.shape[0]):
-        for b in range(a, x.shape[0]):
-            _multiply(x[a], x[b], out[t])
-            t += 1
-
-
-@helper
-def _add_scaled(row, factor, out):
-    for i in range(len(out)):
-        out[i] += factor * row[i]
-
-
-@helper
-def _predictors(coef, x, out):
-    """out (K, width) = coef (K, q) x (q, width)."""
-    if coef.size > SMALL_PRODUCT // 2:
-        np.dot(coef, x, out)
-        return
-    for k in range(coef.shape[0]):
-        _fill(coef[k, 0], out[k])
-        for a in range(1, coef.shape[1]):
-            _add_scaled(x[a], coef[k, a], out[k])
-
-
-@helper(reorder=True)
-def _dot(a, b):
-    total = 0.0
-    for i in range(len(a)):
-        total += a[i] * b[i]
-    return total
-
-
-@helper(reorder=True)
-def _sum(a):
-    total = 0.0
-    for i in range(len(a)):
-        total += a[i]
-    return total
-
-
-@helper
-def _add_sums(V, x, product, out):
-    """out (J, q) += V (J, width) x' (width, q); `product` (J, q) is room for BLAS."""
-    if out.size > SMALL_PRODUCT:
-        np.dot(V, x.T, product)
-        for j in range(out.shape[0]):
-            _add(product[j], out[j])
-        return
-    for j in range(V.shape[0]):
-        for a in range(x.shape[0]):
-            out[j, a] += _dot(V[j], x[a])
-
-
-@helper
-def _running_max(value, top):
-    for i in range(len(top)):
-        top[i] = max(top[i], value[i])
-
-
-@helper
-def _exponentials(value, top, out):
-    for i in range(len(top)):
-        out[i] = fast_exp(value[i] - top[i])
-
-
-@helper
-def _softmax_two(first, second, top, first_out, second_out, total):
-    for i in range(len(top)):
-        smaller = fast_exp(-abs(first[i] - second[i]))
-        top[i] = max(first[i], second[i])
-        first_out[i] = 1.0 if first[i] >= second[i] else smaller
-        second_out[i] = smaller if first[i] >= second[i] else 1.0
-        total[i] = 1.0 + smaller
-
-
-@helper
-def _softmax_rows(logits, top, probability, total):
-    """exp(logits - max) over the first axis, the max and the sum of every row."""
-    if logits.shape[0] == 2:  # one exponential: the larger class has exp(0)
-        _softmax_two(logits[0], logits[1], top, probability[0], probability[1], total)
-        return
-    _fill(-np.inf, top)
-    _fill(0.0, total)
-    for k in range(logits.shape[0]):
-        _running_max(logits[k], top)
-    for k in range(logits.shape[0]):
-        _exponentials(logits[k], top, probability[k])
-        _add(probability[k], total)
-
-
-@helper
-def _add_gate(logit, gate_top, joint):
-    """Log density plus log gate, up to the gate's normaliser."""
-    for i in range(len(joint)):
-        joint[i] = max(joint[i], IMPOSSIBLE) + (logit[i] - gate_top[i])
-
-
-@helper
-def _log_ratio(total, gate_total, out):
-    for i in range(len(out)):
-        out[i] = fast_log(total[i] / gate_total[i])
-
-
-@helper
-def _divide(a, out):
-    for i in range(len(out)):
-        out[i] = a[i] / out[i]
-
-
-@helper
-def _reciprocal(out):
-    for i in range(len(out)):
-        out[i] = 1.0 / out[i]
-
-
-@helper
-def _gate_residual(resp, w, gate, out):
-    for i in range(len(out)):
-        out[i] = resp[i] - w[i] * gate[i]
-
-
-@helper
-def _logs(y, out):
-    for i in range(len(out)):
-        out[i] = fast_log(y[i])
+from ._compile import entry_of_one_signature
+from .blocks import (
+    SMALL_PRODUCT,
+    add,
+    add_gate,
+    add_sums,
+    block_width,
+    column_products,
+    copy_padded,
+    dot,
+    fill,
+    gate_weights,
+    logs,
+    multiply,
+    predictors,
+    responsibilities,
+    shift_and_scale,
+    softmax_rows,
+    standardise_rows,
+    sum_of,
+)
+from .families import family_rows
 
 
 def uses_blas(q, K):
@@ -279,37 +98,39 @@ def _softmax_glm_chunk(
     V_gram, V_pairs = np.empty((K, width)), np.empty((P, width))
     room_gram, room_pairs = np.empty((K, Te)), np.empty((P, Tg))
     room_score, room_gate_score = np.empty((K, qe)), np.empty((K, qg))
-    _fill(1.0, w)
-    _fill(1.0, m)
+    fill(1.0, w)
+    fill(1.0, m)
     constant_information = (family == 0 and link == 0) or (family == 3 and link == 1)
 
     for first in range(start, stop, width):
         rows = min(width, stop - first)
-        _standardise(X, expert_columns, expert_centre, expert_inverse_scale, first, rows, x_expert)
-        _products(x_expert, products_expert)
+        standardise_rows(
+            X, expert_columns, expert_centre, expert_inverse_scale, first, rows, x_expert
+        )
+        column_products(x_expert, products_expert)
         if not same_columns:
-            _standardise(X, gate_columns, gate_centre, gate_inverse_scale, first, rows, x_gate)
-            _products(x_gate, products_gate)
+            standardise_rows(X, gate_columns, gate_centre, gate_inverse_scale, first, rows, x_gate)
+            column_products(x_gate, products_gate)
         # the padding is a possible row of no weight
-        _copy_padded(y_column, first, rows, y_centre + 1.0 / y_inverse_scale, y)
-        _shift_and_scale(y_centre, y_inverse_scale, y)
+        copy_padded(y_column, first, rows, y_centre + 1.0 / y_inverse_scale, y)
+        shift_and_scale(y_centre, y_inverse_scale, y)
         if len(weight):
-            _copy_padded(weight, first, rows, 0.0, w)
+            copy_padded(weight, first, rows, 0.0, w)
         else:
-            _fill(0.0, w[rows:])
+            fill(0.0, w[rows:])
         if len(trials):
-            _copy_padded(trials, first, rows, 1.0, m)
+            copy_padded(trials, first, rows, 1.0, m)
         if len(offset):
-            _copy_padded(offset, first, rows, 0.0, shift)
+            copy_padded(offset, first, rows, 0.0, shift)
         if family == 3:
-            _logs(y, log_y)
+            logs(y, log_y)
         for s in range(S):
-            _predictors(W[s], x_gate, logits)
-            _predictors(B[s], x_expert, eta)
-            _softmax_rows(logits, gate_top, gate, gate_total)
+            predictors(W[s], x_gate, logits)
+            predictors(B[s], x_expert, eta)
+            softmax_rows(logits, gate_top, gate, gate_total)
             for k in range(K):
                 if len(offset):
-                    _add(shift, eta[k])
+                    add(shift, eta[k])
                 family_rows(
                     family,
                     link,
@@ -324,32 +145,19 @@ def _softmax_glm_chunk(
                     unit_information[k],
                     unit_extra[k],
                 )
-                _add_gate(logits[k], gate_top, joint[k])
-            _softmax_rows(joint, top, resp, total)
-            loglik[s] += _dot(w, top)
-            _log_ratio(total, gate_total, top)
-            loglik[s] += _dot(w, top)
-            _divide(w, total)
-            _reciprocal(gate_total)
+                add_gate(logits[k], gate_top, joint[k])
+            loglik[s] += responsibilities(joint, gate, gate_total, w, top, total, resp)
+            gate_weights(resp, gate, w, top, logits, V_pairs)
             for k in range(K):
-                _multiply(gate[k], gate_total, gate[k])
-                _multiply(resp[k], total, resp[k])
-                _gate_residual(resp[k], w, gate[k], logits[k])
                 if not constant_information:
-                    _multiply(resp[k], unit_information[k], V_gram[k])
-                _multiply(resp[k], unit_score[k], eta[k])
-                mass[s, k] += _sum(resp[k])
-                extra[s, k] += _dot(resp[k], unit_extra[k])
-            j = 0
-            for k in range(K):
-                _multiply(w, gate[k], top)
-                for l in range(k + 1, K):
-                    _multiply(top, gate[l], V_pairs[j])
-                    j += 1
-            _add_sums(eta, x_expert, room_score, score[s])
-            _add_sums(logits, x_gate, room_gate_score, gate_score[s])
-            _add_sums(resp if constant_information else V_gram, products_expert, room_gram, gram[s])
-            _add_sums(V_pairs, products_gate, room_pairs, gate_pairs[s])
+                    multiply(resp[k], unit_information[k], V_gram[k])
+                multiply(resp[k], unit_score[k], eta[k])
+                mass[s, k] += sum_of(resp[k])
+                extra[s, k] += dot(resp[k], unit_extra[k])
+            add_sums(eta, x_expert, room_score, score[s])
+            add_sums(logits, x_gate, room_gate_score, gate_score[s])
+            add_sums(resp if constant_information else V_gram, products_expert, room_gram, gram[s])
+            add_sums(V_pairs, products_gate, room_pairs, gate_pairs[s])
 
 
 @functools.cache

@@ -18,6 +18,7 @@ from ._compile import helper
 from .elementary import HALF_LOG_2PI, fast_exp, fast_log, log_ndtr
 
 IMPOSSIBLE = -1e30
+LARGEST_LOG_RATIO = 600.0
 
 
 @helper
@@ -102,7 +103,7 @@ def glm_unit(family, link, eta, y, log_y, trials, dispersion, constant):
             log_ratio, relative = log_y - math.log(mean), slope / mean
         else:
             log_ratio, relative = np.nan, 0.0
-        ratio = math.exp(min(log_ratio, 700.0))
+        ratio = math.exp(min(log_ratio, LARGEST_LOG_RATIO))
         value = constant + dispersion * (log_ratio - ratio) - log_y
         score, information = (ratio - 1.0) * relative, relative * relative
         extra = log_ratio - ratio + 1.0
@@ -155,7 +156,7 @@ def _binomial_logit(eta, y, m, value, score, information):
 def _gamma_log(eta, y, log_y, shape, constant, value, score, extra):
     for i in range(len(y)):
         log_ratio = log_y[i] - eta[i]
-        ratio = fast_exp(min(log_ratio, 700.0))
+        ratio = fast_exp(min(log_ratio, LARGEST_LOG_RATIO))
         log_density = constant + shape * (log_ratio - ratio) - log_y[i]
         possible = abs(log_density) < np.inf
         value[i] = log_density if possible else IMPOSSIBLE

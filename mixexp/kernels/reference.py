@@ -20,6 +20,8 @@ from .links import IMPOSSIBLE, LINKS
 
 GAUSSIAN, POISSON, BINOMIAL, GAMMA = range(4)
 HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
+# Largest log(y / mean) of the gamma family: exp of it times a shape and many rows stays finite.
+LARGEST_LOG_RATIO = 600.0
 
 
 class Unit(NamedTuple):
@@ -141,7 +143,7 @@ def gamma_unit(eta, link, y, trials, shape):
     mean = LINKS[link].mean(eta)
     mean = np.where(mean > 0, mean, np.nan)
     log_ratio = np.log(y) - (eta if link == "log" else np.log(mean))
-    ratio = np.exp(np.minimum(log_ratio, 700.0))
+    ratio = np.exp(np.minimum(log_ratio, LARGEST_LOG_RATIO))
     log_density = shape * (np.log(shape) + log_ratio - ratio) - special.gammaln(shape) - np.log(y)
     relative_slope = np.ones_like(eta) if link == "log" else LINKS[link].derivative(eta) / mean
     return _possible(
@@ -204,6 +206,46 @@ def softmax_glm_pass(X_gate, X_expert, y, weight, offset, trials, family, link, 
         score=(resp * unit.score).T @ X_expert,
         mass=resp.sum(axis=0),
         extra=(resp * unit.extra).sum(axis=0),
+    )
+
+
+class MultinomialArrays(NamedTuple):
+    """Additive statistics of one block of rows under multinomial experts of C classes.
+
+    loglik, gate_score, gate_pairs and mass as in `PassArrays`; score (K, C, qe); pairs
+    (K, D, qe, qe) = sum w r_k p_kc p_kd x x' for the D pairs of classes c < d.
+    """
+
+    loglik: np.ndarray
+    gate_score: np.ndarray
+    gate_pairs: np.ndarray
+    score: np.ndarray
+    pairs: np.ndarray
+    mass: np.ndarray
+
+
+def softmax_multinomial_pass(X_gate, X_expert, y, weight, W, B):
+    """All statistics of a softmax gate over multinomial experts at one parameter set.
+
+    y (n,) codes of classes; B (K, C, qe); the rest as in `softmax_glm_pass`.
+    """
+    n, (K, C, qe) = len(y), B.shape
+    log_gate = log_softmax(X_gate @ W.T)
+    log_class = log_softmax(np.einsum("nq,kcq->nkc", X_expert, B))
+    joint = log_gate + log_class[np.arange(n), :, y]
+    resp = weight[:, None] * np.exp(log_softmax(joint))
+    gate, prob = np.exp(log_gate), np.exp(log_class)
+    residual = resp[:, :, None] * (np.eye(C)[y][:, None, :] - prob)
+    k, l = class_pairs(K)
+    c, d = class_pairs(C)
+    V = resp[:, :, None] * prob[:, :, c] * prob[:, :, d]
+    return MultinomialArrays(
+        loglik=weight @ log_sum_exp(joint),
+        gate_score=(resp - weight[:, None] * gate).T @ X_gate,
+        gate_pairs=weighted_grams(X_gate, weight[:, None] * gate[:, k] * gate[:, l]),
+        score=np.einsum("nkc,nq->kcq", residual, X_expert),
+        pairs=weighted_grams(X_expert, V.reshape(n, -1)).reshape(K, -1, qe, qe),
+        mass=resp.sum(axis=0),
     )
 
 

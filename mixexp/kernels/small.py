@@ -1,8 +1,7 @@
 """Small dense systems of the M-step and of the acceleration, compiled and batched.
 
 At a few hundred rows a pass takes less time than one call of a numpy function per quantity; here
-each quantity is one call for the whole batch. Numpy twins: the M-steps of the gate and the
-experts (for `softmax_glm_split` and `softmax_glm_image`), `solvers.newton.solve_dense` and
+each quantity is one call for the whole batch. Numpy twins: `solvers.newton.solve_dense` and
 `reference.anderson`.
 
 Legend: S parameter sets or points of d coordinates, N systems, q unknowns, K classes or experts,
@@ -21,7 +20,6 @@ from ._compile import entry, helper
 LARGEST = 32  # systems beyond this size are faster in LAPACK
 JITTER = 1e-10
 FLOOR = 1e-200
-HALF_LOG_2PI = 0.9189385332046727
 
 
 @helper
@@ -54,7 +52,7 @@ def _solve_in_place(A, b, x):
 
 
 @helper
-def _newton_in_place(A, b, x):
+def newton_in_place(A, b, x):
     """x with (A + D) x = b, D = diag(JITTER (A_ii + max A_jj / 100) + FLOOR); A is lost."""
     largest = A[0, 0]
     for i in range(len(b)):
@@ -65,7 +63,7 @@ def _newton_in_place(A, b, x):
 
 
 @helper
-def _copy(source, out):
+def copy(source, out):
     for a in range(out.shape[0]):
         for b in range(out.shape[1]):
             out[a, b] = source[a, b]
@@ -73,18 +71,18 @@ def _copy(source, out):
 
 @entry
 def solve_newton(A, b):
-    """Steps x (N, q) of `_newton_in_place` for A (N, q, q) and b (N, q)."""
+    """Steps x (N, q) of `newton_in_place` for A (N, q, q) and b (N, q)."""
     N, q = b.shape
     x = np.empty((N, q))
     work = np.empty((q, q))
     for s in range(N):
-        _copy(A[s], work)
-        _newton_in_place(work, b[s], x[s])
+        copy(A[s], work)
+        newton_in_place(work, b[s], x[s])
     return x
 
 
 @helper
-def _unpack_into(packed, full):
+def unpack_into(packed, full):
     t = 0
     for a in range(full.shape[0]):
         for b in range(a, full.shape[0]):
@@ -100,12 +98,12 @@ def unpack(packed, q):
     full = np.empty((S, K, q, q))
     for s in range(S):
         for k in range(K):
-            _unpack_into(packed[s, k], full[s, k])
+            unpack_into(packed[s, k], full[s, k])
     return full
 
 
 @helper
-def _add_pair(system, block, k, l, K):
+def add_pair(system, block, k, l, K):
     """Add one pair of classes' block (q, q) to the information; class K - 1 is the reference."""
     q = block.shape[0]
     for a in range(q):
@@ -119,7 +117,7 @@ def _add_pair(system, block, k, l, K):
 
 
 @helper
-def _add_centred_ridge(system, curvature, K):
+def add_centred_ridge(system, curvature, K):
     """Add the curvature (q,) of a ridge on the class-centred coefficients."""
     q = len(curvature)
     for k in range(K - 1):
@@ -142,14 +140,14 @@ def softmax_system(pairs, curvature, K):
         pair = 0
         for k in range(K - 1):
             for l in range(k + 1, K):
-                _add_pair(system[s], pairs[s, pair], k, l, K)
+                add_pair(system[s], pairs[s, pair], k, l, K)
                 pair += 1
-        _add_centred_ridge(system[s], curvature[s], K)
+        add_centred_ridge(system[s], curvature[s], K)
     return system
 
 
 @helper
-def _quadratic_change(A, b, x):
+def quadratic_change_of(A, b, x):
     total = 0.0
     for i in range(len(b)):
         value = 2.0 * b[i]
@@ -164,176 +162,8 @@ def quadratic_change(A, b, x):
     """x' (2 b - A x) of N systems: (N,)."""
     out = np.empty(len(b))
     for s in range(len(b)):
-        out[s] = _quadratic_change(A[s], b[s], x[s])
+        out[s] = quadratic_change_of(A[s], b[s], x[s])
     return out
-
-
-@entry
-def softmax_glm_split(points, K, qg, qe, scaled, lowest, ratio):
-    """Parameters of points (S, d) = (gate's K qg, experts' K qe, log scales' K where scaled).
-
-    Returns W (S, K, qg) centred over the classes, B (S, K, qe), sigma (S, K) within its bounds,
-    the log density's constant (S, K) and the points of these parameters.
-    """
-    S = len(points)
-    W, B = np.empty((S, K, qg)), np.empty((S, K, qe))
-    sigma, constant, inside = np.ones((S, K)), np.zeros((S, K)), points.copy()
-    for s in range(S):
-        for a in range(qg):
-            mean = 0.0
-            for k in range(K):
-                mean += points[s, k * qg + a]
-            mean /= K
-            for k in range(K):
-                W[s, k, a] = points[s, k * qg + a] - mean
-                inside[s, k * qg + a] = W[s, k, a]
-        for k in range(K):
-            for a in range(qe):
-                B[s, k, a] = points[s, K * qg + k * qe + a]
-        if not scaled:
-            continue
-        first = K * (qg + qe)
-        largest = 0.0
-        for k in range(K):
-            sigma[s, k] = math.exp(min(max(points[s, first + k], -300.0), 300.0))
-            largest = max(largest, sigma[s, k])
-        for k in range(K):
-            sigma[s, k] = max(sigma[s, k], max(lowest, ratio * largest))
-            inside[s, first + k] = math.log(sigma[s, k])
-            constant[s, k] = -HALF_LOG_2PI - inside[s, first + k]
-    return W, B, sigma, constant, inside
-
-
-@helper
-def _gate_image(W, score, packed, weight, ridge, image, gradient):
-    """Newton step of the gate into image (K qg,) and the gradient; returns the penalty."""
-    K, q = W.shape
-    size = (K - 1) * q
-    penalty = 0.0
-    right, step, curvature = np.empty(K * q), np.zeros(K * q), np.empty(q)
-    for a in range(q):
-        curvature[a] = weight * ridge if a > 0 else 0.0
-        for k in range(K):
-            right[k * q + a] = score[k, a] - curvature[a] * W[k, a]
-            gradient[k * q + a] = right[k * q + a] / weight
-            if a > 0:
-                penalty += 0.5 * ridge * W[k, a] * W[k, a]
-    if K > 1:
-        system, block = np.zeros((size, size)), np.empty((q, q))
-        pair = 0
-        for k in range(K - 1):
-            for l in range(k + 1, K):
-                _unpack_into(packed[pair], block)
-                _add_pair(system, block, k, l, K)
-                pair += 1
-        _add_centred_ridge(system, curvature, K)
-        _newton_in_place(system, right[:size], step[:size])
-    for a in range(q):
-        mean = 0.0
-        for k in range(K):
-            mean += step[k * q + a]
-        mean /= K
-        for k in range(K):
-            image[k * q + a] = W[k, a] + step[k * q + a] - mean
-    return penalty
-
-
-@helper
-def _expert_image(B, variance, score, packed, weight, ridge, image, gradient):
-    """Newton step of one expert into image (qe,) and the gradient.
-
-    Returns the penalty and the fall of the dispersion-free deviance by the local quadratic.
-    """
-    q = len(B)
-    penalty = 0.0
-    gram, system = np.empty((q, q)), np.empty((q, q))
-    right, step = np.empty(q), np.empty(q)
-    _unpack_into(packed, gram)
-    _copy(gram, system)
-    for a in range(q):
-        strength = ridge if a > 0 else 0.0
-        right[a] = score[a] - weight * strength * variance * B[a]
-        system[a, a] += weight * strength * variance
-        gradient[a] = score[a] / (variance * weight) - strength * B[a]
-        penalty += 0.5 * strength * B[a] * B[a]
-    _newton_in_place(system, right, step)
-    for a in range(q):
-        image[a] = B[a] + step[a]
-    return penalty, _quadratic_change(gram, score, step)
-
-
-@helper
-def _scale_gradient(sigma, mass, extra, weight, lowest, ratio, gradient):
-    """Gradient with respect to log sigma (K,), zero where a bound may balance it."""
-    largest = sigma.max()
-    floor, ratio_floor = max(lowest, ratio * largest), ratio * largest
-    pulled = sigma.min() <= ratio_floor * (1.0 + 1e-9)
-    for k in range(len(sigma)):
-        at_bound = sigma[k] <= floor * (1.0 + 1e-9) or (pulled and sigma[k] == largest)
-        value = extra[k] / (sigma[k] * sigma[k]) - mass[k]
-        gradient[k] = 0.0 if at_bound else value / weight
-
-
-@entry
-def softmax_glm_image(
-    W,
-    B,
-    sigma,
-    gate_score,
-    gate_pairs,
-    gram,
-    score,
-    mass,
-    extra,
-    weight,
-    gate_ridge,
-    expert_ridge,
-    scaled,
-    exact,
-    lowest,
-    ratio,
-):
-    """The M-step and the gradient of S parameter sets from the statistics of `cpu`.
-
-    `scaled`: the family has a scale sigma (else it is one); `exact`: the coefficients' step
-    changes the residual sum of squares as its quadratic says (identity link).
-    Returns image and gradient (S, d), the penalty (S,), and sigma (S, K) before the bound on the
-    scales' ratio; the image holds its log.
-    """
-    S, K, qg = W.shape
-    qe = B.shape[2]
-    d = K * (qg + qe) + (K if scaled else 0)
-    image, gradient, penalty = np.empty((S, d)), np.empty((S, d)), np.empty(S)
-    new_sigma = np.ones((S, K))
-    for s in range(S):
-        total = _gate_image(
-            W[s], gate_score[s], gate_pairs[s], weight, gate_ridge, image[s], gradient[s]
-        )
-        for k in range(K):
-            first = K * qg + k * qe
-            part, fall = _expert_image(
-                B[s, k],
-                sigma[s, k] ** 2,
-                score[s, k],
-                gram[s, k],
-                weight,
-                expert_ridge,
-                image[s, first : first + qe],
-                gradient[s, first : first + qe],
-            )
-            total += part
-            if scaled:
-                squares = max(extra[s, k] - (fall if exact else 0.0), 0.0)
-                occupied = mass[s, k] > 1e-12 * weight
-                value = math.sqrt(squares / mass[s, k]) if occupied else sigma[s, k]
-                new_sigma[s, k] = max(value, lowest)
-                image[s, K * (qg + qe) + k] = math.log(new_sigma[s, k])
-        penalty[s] = total
-        if scaled:
-            _scale_gradient(
-                sigma[s], mass[s], extra[s], weight, lowest, ratio, gradient[s, K * (qg + qe) :]
-            )
-    return image, gradient, penalty, new_sigma
 
 
 @entry

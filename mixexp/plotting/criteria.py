@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mixexp.plotting._style import INK, MUTED, axes, colour, label, legend, plain
+from mixexp.plotting._style import GRID, INK, MUTED, axes, colour, label, legend, plain
 
 NAMES = {"aic": "AIC", "bic": "BIC", "icl": "ICL", "cv_loglik": "Log-likelihood per row"}
 
@@ -81,3 +81,62 @@ def _clip_outliers(ax: Any, values: Any, sign: int = 1) -> None:
         0.99, 0.99 if sign > 0 else 0.01, "values outside are cut off", transform=ax.transAxes,
         ha="right", va="top" if sign > 0 else "bottom", fontsize=8, color=MUTED,
     )  # fmt: skip
+
+
+def plot_criterion_curves(table: Any, criteria: Any = None, ax: Any = None) -> Any:
+    """Criteria of a ladder of fits against the number of experts.
+
+    Each curve shows distances to the best score of its criterion, so that criteria of different
+    heights fit into one figure.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `mixexp.selection.criteria_table`.
+    criteria : sequence of str, optional
+        Columns to draw; by default all of the table but NEC, which is no deviance.
+    ax : Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+        The large marker of each curve is its choice. The axis is linear up to 10, where
+        differences are decisive, and logarithmic above.
+    """
+    ax = axes(ax)
+    known = [name for name in table.columns if name not in ("n_experts", "loglik", "n_free", "NEC")]
+    names = known if criteria is None else list(criteria)
+    for i, same in enumerate(_equal_curves(table, names)):
+        part = table[["n_experts", same[0]]].replace([np.inf, -np.inf], np.nan).dropna()
+        part = part.sort_values("n_experts")
+        x, gap = part["n_experts"], part[same[0]] - part[same[0]].min()
+        best = x[gap.idxmin()]
+        text = f"{', '.join(map(plain, same))}: {best}"
+        ax.plot(x, gap, "-o", color=colour(i), lw=1.4, ms=3.5, label=text)
+        ax.plot(best, 0, "o", color=colour(i), ms=9, alpha=0.9, clip_on=False)
+    ax.set_yscale("symlog", linthresh=10, linscale=1.5)
+    ticks = [0, 2, 5, 10, 100, 1000, 10_000]
+    top = ax.get_ylim()[1]
+    ax.set_yticks([tick for tick in ticks if tick <= top])
+    ax.set_yticklabels([f"{tick:,}" for tick in ticks if tick <= top])
+    ax.minorticks_off()
+    ax.set_ylim(-0.6, top)
+    ax.axhspan(-0.6, 2, color=GRID, alpha=0.6, lw=0)
+    ax.set_xticks(sorted(set(table["n_experts"])))
+    label(ax, "Number of experts", "Above the best of the criterion")
+    legend(ax, loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    return ax
+
+
+def _equal_curves(table: Any, names: list[str]) -> list[list[str]]:
+    """Names of the criteria, those with equal scores together."""
+    groups: list[list[str]] = []
+    for name in names:
+        for group in groups:
+            if np.allclose(table[name], table[group[0]], rtol=1e-12, equal_nan=True):
+                group.append(name)
+                break
+        else:
+            groups.append([name])
+    return groups

@@ -36,7 +36,8 @@ class StudyPlan:
     ----------
     experts : sequence of int or None
         Numbers of experts; None is 1 to 6, or fewer where the rows do not suffice.
-    criterion : {"bic", "aic", "icl", "cv"}
+    criterion : str
+        A name of `mixexp.selection.CRITERIA`, or "cv".
     one_se : bool
         With "cv": the simplest fit within one standard error.
     folds : int
@@ -46,6 +47,8 @@ class StudyPlan:
     seed : int
     jobs : int
         Processes; 0 is one for each core.
+    checkpoint : str or Path or None
+        Folder of finished fits, from which an interrupted study continues.
     """
 
     experts: Sequence[int] | None = None
@@ -56,6 +59,7 @@ class StudyPlan:
     gate_penalties: Sequence[float] | None = None
     seed: int = 0
     jobs: int = 0
+    checkpoint: str | Path | None = None
 
 
 def study_table(
@@ -103,6 +107,7 @@ def study_table(
         one_se=plan.one_se,
         n_jobs=plan.jobs or cpu_count(),
         random_state=plan.seed,
+        checkpoint=plan.checkpoint,
         progress=progress,
     ).fit(prepared.X, prepared.y, **prepared.inputs)
     model = TableModel(

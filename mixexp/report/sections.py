@@ -11,7 +11,7 @@ from mixexp.plotting import plot_criteria, plot_gate_regions
 from mixexp.report.figures import figure, grid
 from mixexp.report.html import bullets, esc, frame, number, table
 from mixexp.report.pictures import check_figures, prediction_figures
-from mixexp.selection.criteria import AIC, BIC, ICL
+from mixexp.selection.criteria import AIC, BIC, CRITERIA, ICL
 
 if TYPE_CHECKING:
     from mixexp.report.page import TableStudy
@@ -46,6 +46,8 @@ def comparison(study: TableStudy) -> str:
             )
         )
     meaning = [AIC.meaning, BIC.meaning, ICL.meaning]
+    if result.criterion in CRITERIA and result.criterion not in BUILT_IN:
+        meaning.append(CRITERIA[result.criterion].meaning)
     if "cv_loglik" in result.table:
         meaning.append(
             "Cross-validation fits the model again without each fold in turn and scores the rows "
@@ -71,19 +73,19 @@ def _criteria_table(result: Any) -> str:
     lines, scored = result.table, "cv_loglik" in result.table
     best = result.winners()
     names = ["aic", "bic", "icl"] + [n for n in (result.criterion,) if n not in BUILT_IN]
-    head = ["Model", "Log-likelihood", "Parameters", *[n.upper() for n in names]]
+    head = ["Model", "Log-likelihood", "Parameters", *[_label(n) for n in names]]
     head += ["CV per row", "Behind best"] if scored else []
     head += ["Weight", "Optima", "Hits", "Status"]
     rows, classes = [], []
     for i, row in lines.iterrows():
         size = _bold(f"{row['n_free']:.0f}", False, row["n_free"])
         cells = [esc(row["label"]), number(row["loglik"]), size]
-        cells += [_bold(f"{row[n]:.1f}", best.get(n) == i, row[n]) for n in names]
+        cells += [_bold(_score(n, row[n]), best.get(n) == i, row[n]) for n in names]
         if scored:
             cells.append(_bold(_pm(row["cv_loglik"], row["cv_se"]), best.get("cv") == i, 0.0))
             cells.append(_pm(row["cv_gap"], row["cv_gap_se"]) if row["cv_gap"] != 0 else "0")
         cells += [
-            number(row["weight"], 2) if row["weight"] >= 5e-4 else "&lt;0.001",
+            _weight(row["weight"]),
             esc(row["optima"]), esc(row["hits"]), esc(_status(row)),
         ]  # fmt: skip
         rows.append(cells)
@@ -99,6 +101,22 @@ TABLE_TEXT = (
 )
 CV_TEXT = " CV per row: cross-validated log-likelihood with its standard error."
 BUILT_IN = ("aic", "bic", "icl", "cv")
+
+
+def _label(name: str) -> str:
+    known = CRITERIA.get(name)
+    return esc(getattr(known, "label", name.upper()))
+
+
+def _score(name: str, value: float) -> str:
+    deviance = getattr(CRITERIA.get(name), "deviance", True)
+    return f"{value:.1f}" if deviance else f"{value:.3g}"
+
+
+def _weight(value: float) -> str:
+    if not np.isfinite(value):
+        return "\u2013"
+    return number(value, 2) if value >= 5e-4 else "&lt;0.001"
 
 
 def _bold(text: str, best: bool, value: Any) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from mixexp._component import CRITERIA, EXPERTS, resolve
+from mixexp._component import CRITERIA
 from mixexp.selection import criteria as _criteria
 from mixexp.selection._chains import FitRecord, StudyRows
 from mixexp.selection.result import StudyResult, describe_data
@@ -82,7 +82,6 @@ def assemble(
     flat = [(cell, record) for c, cell in enumerate(cells) for record in records[c, -1]]
     if all(record.estimator is None for _, record in flat):
         raise ValueError(flat[0][1].error)
-    _check_same_measure(flat)
     notes = _notes(flat)
     table = _fit_table(flat)
     cv_rows, cv_notes = _cross_validated(cells, records, folds, len(data.y))
@@ -109,13 +108,21 @@ def _fit_table(flat: Sequence[tuple[Cell, FitRecord]]) -> pd.DataFrame:
     """One line for each fit: settings, likelihood, criteria, state."""
     rows = [_line(cell, record) for cell, record in flat]
     table = pd.DataFrame(rows)
-    good = [i for i, (_, record) in enumerate(flat) if record.summary is not None]
-    fits = [flat[i][1].summary for i in good]
     for name in SHOWN:
         scores = np.full(len(flat), np.nan)
-        scores[good] = CRITERIA[name]().scores(fits)
+        for good in _by_density(flat):
+            scores[good] = CRITERIA[name]().scores([flat[i][1].summary for i in good])
         table[name] = scores
     return table
+
+
+def _by_density(flat: Sequence[tuple[Cell, FitRecord]]) -> list[list[int]]:
+    """Lines of the fits of y given x, and of those of (x, y); empty lists are left out."""
+    kinds: dict[bool, list[int]] = {}
+    for i, (_, record) in enumerate(flat):
+        if record.summary is not None:
+            kinds.setdefault(record.summary.joint, []).append(i)
+    return list(kinds.values())
 
 
 def _line(cell: Cell, record: FitRecord) -> dict[str, Any]:
@@ -210,16 +217,31 @@ def _add_criterion(
         scores = -2.0 * n_units * table["cv_loglik"].to_numpy(float)
     else:
         part = CRITERIA[criterion]() if isinstance(criterion, str) else criterion
-        name = criterion if isinstance(criterion, str) else type(criterion).__name__.lower()
-        good = [i for i, (_, record) in enumerate(flat) if record.summary is not None]
-        scores = np.full(len(flat), np.nan)
-        scores[good] = part.scores([flat[i][1].summary for i in good])
+        name = getattr(part, "name", type(part).__name__.lower())
+        scores = _scores(table, flat, part)
         table[name] = scores
     eligible = np.where(_pool(table), scores, np.nan)
     table["score"] = scores
     table["difference"] = scores - np.nanmin(eligible) if np.isfinite(eligible).any() else np.nan
-    table["weight"] = _criteria.weights(eligible)
+    on_scale = criterion == "cv" or part.deviance
+    table["weight"] = _criteria.weights(eligible) if on_scale else np.nan
     return name
+
+
+def _scores(table: pd.DataFrame, flat: Sequence[tuple[Cell, FitRecord]], part: Any) -> Floats:
+    """Scores of the fits that succeeded, by the fits that the criterion may learn from."""
+    fitted = table["loglik"].notna().to_numpy()
+    groups = [fitted]
+    if part.scope == "chain":
+        groups = [fitted & (table["cell"] == cell).to_numpy() for cell in table["cell"].unique()]
+    elif part.scope == "collection" and (fitted & table["regular"]).any():
+        groups = [fitted & table["regular"].to_numpy(bool)]
+    scores = np.full(len(flat), np.nan)
+    for group in groups:
+        lines = np.flatnonzero(group)
+        if len(lines):
+            scores[lines] = part.scores([flat[i][1].summary for i in lines.tolist()])
+    return scores
 
 
 def _pool(table: pd.DataFrame) -> NDArray[np.bool_]:
@@ -286,18 +308,10 @@ def _notes(flat: Sequence[tuple[Cell, FitRecord]]) -> list[str]:
     notes = [f"{'; '.join(places)} \u2013 {text}" for text, places in said.items()]
     for cell, record in flat:
         notes.extend(f"{cell.label}: {note}" if cell.label else note for note in record.notes)
-    return notes
-
-
-def _check_same_measure(flat: Sequence[tuple[Cell, FitRecord]]) -> None:
-    """Refuses to compare a density with a probability: their likelihoods have no common unit."""
-    kinds: dict[bool, str] = {}
-    for cell, record in flat:
-        if record.estimator is not None:
-            expert = resolve(record.estimator.expert, EXPERTS, "expert")
-            kinds.setdefault(bool(expert.discrete), cell.label)
-    if len(kinds) == 2:
-        raise ValueError(
-            f"The grid mixes a count family ({kinds[True]}) with a continuous one "
-            f"({kinds[False]}): their likelihoods cannot be compared. Study them apart."
+    if len(_by_density(flat)) == 2:
+        notes.append(
+            "Some gates model x as well: the log-likelihood, AIC, BIC and ICL of their fits are "
+            "those of (x, y). Compare them among each other; the cross-validated log-likelihood "
+            "of y given x compares all."
         )
+    return notes

@@ -14,9 +14,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import _safe_indexing
 
 from mixexp._component import EXPERTS, GATES, Component, resolve
+from mixexp.em.regular import smallest_allowed
+from mixexp.em.start import MultiStart
 from mixexp.em.summary import FitSummary
 from mixexp.penalties import L2
 
+_TOO_FEW = "too few rows for {} regular experts, and the fit that it would follow is not regular"
 REGISTRIES: dict[str, dict[str, type[Component]]] = {"expert": EXPERTS, "gate": GATES}
 
 
@@ -107,6 +110,7 @@ def run_chain(
     data: StudyRows,
     train: NDArray[np.intp] | None = None,
     test: NDArray[np.intp] | None = None,
+    neighbours: Sequence[FitRecord] = (),
 ) -> list[FitRecord]:
     """Fit every number of experts in ascending order, each started from the one before as well.
 
@@ -122,6 +126,9 @@ def run_chain(
         All rows.
     train, test : ndarray of int or None
         Rows to fit and rows to score; None fits all rows and scores none.
+    neighbours : sequence of FitRecord
+        Fits of other cells to the same rows. A number of experts that they hold is started from
+        them alone, without a search.
 
     Returns
     -------
@@ -130,10 +137,19 @@ def run_chain(
     """
     rows = data if train is None else data.take(train)
     held_out = None if test is None else data.take(test)
+    known: dict[int, list[Any]] = {}
+    for record in neighbours:
+        if record.estimator is not None:
+            known.setdefault(record.n_experts, []).append(record.estimator)
     records: list[FitRecord] = []
     previous: Any = None
     for n_experts in experts:
-        record = _fit_one(estimator, cell, n_experts, rows, previous)
+        starts = known.get(n_experts) or _searches(estimator, n_experts, previous)
+        if n_experts in known and _too_few_rows(starts[0]):
+            records.append(FitRecord(n_experts, error=_TOO_FEW.format(n_experts)))
+            previous = None
+            continue
+        record = _fit_one(estimator, cell, n_experts, rows, previous, starts)
         if record.estimator is not None and held_out is not None:
             record = _score(record, held_out)
         records.append(record)
@@ -141,16 +157,36 @@ def run_chain(
     return records
 
 
+def _too_few_rows(model: Any) -> bool:
+    """Whether no fit with as many experts can be regular, whatever the strengths of penalties.
+
+    The spurious optima of such fits are many and slow to reach: one of a path is enough.
+    """
+    units = model.fit_summary_.n_units
+    least = smallest_allowed(model._model_, model._params_, units)
+    return not model.regular_ and model.n_experts_ * least > units * (1 + 1e-6)
+
+
+def _searches(estimator: Any, n_experts: int, previous: Any) -> list[Any]:
+    """What a fit that searches is started from; None is the template's own start.
+
+    A fit with one expert less adds its splits to a search; beside any other start it has its own.
+    """
+    if previous is None or previous.n_experts_ != n_experts - 1:
+        return [None]
+    return [previous] if isinstance(estimator.start, str | MultiStart) else [None, previous]
+
+
 def _fit_one(
-    estimator: Any, cell: Mapping[str, Any], n_experts: int, rows: StudyRows, previous: Any
+    estimator: Any,
+    cell: Mapping[str, Any],
+    n_experts: int,
+    rows: StudyRows,
+    previous: Any,
+    starts: Sequence[Any],
 ) -> FitRecord:
-    """The better of the default starts and the start from the fit with one expert less."""
+    """The best of the fits from the given starts, the regular ones first."""
     candidates, errors = [], []
-    starts: list[Any] = [None]
-    if previous is not None and previous.n_experts_ == n_experts - 1:
-        # a fit with fewer experts adds its splits to the default starts; others run beside it
-        default = isinstance(estimator.start, str)
-        starts = [previous] if default else [None, previous]
     for start in starts:
         try:
             model = build(estimator, cell, n_experts)
@@ -163,7 +199,7 @@ def _fit_one(
     if not candidates:
         return FitRecord(n_experts, error=errors[0])
     best = max(candidates, key=lambda model: (is_regular(model), _objective(model)))
-    if starts != [None]:
+    if starts[-1] is not None:
         # the fit keeps no reference to the one before: it would drag the whole chain along
         best.set_params(start=clone(estimator).start)
     return FitRecord(n_experts, estimator=best, notes=_nesting_note(best, previous))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mixexp._component import CRITERIA, Component, register
-from mixexp.em.summary import FitSummary
+from mixexp.em.summary import FitSummary, check_comparable
 
 Floats = NDArray[np.float64]
 
@@ -17,8 +17,8 @@ Floats = NDArray[np.float64]
 class Criterion(Component, ABC):
     """A score for each fit of a collection: ``-2 loglik + penalty``, so smaller is better.
 
-    A criterion sees the whole collection at once, because some (slope heuristics) learn their
-    penalty from it. Those below use each fit alone.
+    A criterion sees the whole collection at once, because some learn from it: `SlopeHeuristic`
+    its penalty, `NEC` the fit with one expert. The others use each fit alone.
 
     Attributes
     ----------
@@ -26,10 +26,21 @@ class Criterion(Component, ABC):
         Its name in tables and figures.
     meaning : str
         One sentence for the reader of a report.
+    scope : {"fit", "chain", "collection"}
+        What a score depends on: its fit alone; the fits of one chain over the number of experts,
+        which a study then scores chain by chain; or the whole collection, from which a study
+        leaves out the fits that are not regular.
+    least_fits : int
+        Fits that it needs at least.
+    deviance : bool
+        Whether scores are on the deviance scale, so that differences and weights have a meaning.
     """
 
     label: str = ""
     meaning: str = ""
+    scope: str = "fit"
+    least_fits: int = 1
+    deviance: bool = True
 
     @abstractmethod
     def scores(self, fits: Sequence[FitSummary]) -> Floats:
@@ -45,6 +56,12 @@ class Criterion(Component, ABC):
         -------
         ndarray of shape (len(fits),)
             The scores; the smallest wins.
+
+        Raises
+        ------
+        ValueError
+            If some fits model (x, y) jointly and others y given x: their log-likelihoods are not
+            comparable (`mixexp.em.summary.check_comparable`).
         """
 
 
@@ -60,6 +77,7 @@ class AIC(Criterion):
 
     def scores(self, fits: Sequence[FitSummary]) -> Floats:
         """Score every fit of the collection; see `Criterion.scores`."""
+        check_comparable(fits)
         return np.array([-2.0 * fit.loglik + 2.0 * fit.n_free for fit in fits], dtype=float)
 
 
@@ -75,7 +93,21 @@ class AICc(Criterion):
 
     def scores(self, fits: Sequence[FitSummary]) -> Floats:
         """Score every fit of the collection; see `Criterion.scores`."""
+        check_comparable(fits)
         return np.array([_aicc(fit) for fit in fits], dtype=float)
+
+
+@register(CRITERIA, "aic3")
+class AIC3(Criterion):
+    """AIC with three instead of two a parameter, ``-2 loglik + 3 d`` (Bozdogan 1994)."""
+
+    label = "AIC3"
+    meaning = "AIC3 (-2 log-likelihood + 3 x parameters) lies between AIC and BIC."
+
+    def scores(self, fits: Sequence[FitSummary]) -> Floats:
+        """Score every fit of the collection; see `Criterion.scores`."""
+        check_comparable(fits)
+        return np.array([-2.0 * fit.loglik + 3.0 * fit.n_free for fit in fits], dtype=float)
 
 
 @register(CRITERIA, "bic")
@@ -90,7 +122,23 @@ class BIC(Criterion):
 
     def scores(self, fits: Sequence[FitSummary]) -> Floats:
         """Score every fit of the collection; see `Criterion.scores`."""
-        return np.array([_bic(fit) for fit in fits], dtype=float)
+        check_comparable(fits)
+        return np.array([bic(fit) for fit in fits], dtype=float)
+
+
+@register(CRITERIA, "caic")
+class CAIC(Criterion):
+    """Consistent AIC, ``-2 loglik + d (log(n) + 1)`` (Bozdogan 1987)."""
+
+    label = "CAIC"
+    meaning = (
+        "CAIC is BIC with one more for each parameter: it chooses the same model or a smaller."
+    )
+
+    def scores(self, fits: Sequence[FitSummary]) -> Floats:
+        """Score every fit of the collection; see `Criterion.scores`."""
+        check_comparable(fits)
+        return np.array([bic(fit) + fit.n_free for fit in fits], dtype=float)
 
 
 @register(CRITERIA, "icl")
@@ -116,10 +164,11 @@ class ICL(Criterion):
 
     def scores(self, fits: Sequence[FitSummary]) -> Floats:
         """Score every fit of the collection; see `Criterion.scores`."""
+        check_comparable(fits)
         if self.entropy not in ("soft", "hard"):
             raise ValueError(f"ICL entropy must be 'soft' or 'hard', got {self.entropy!r}.")
         field = "entropy" if self.entropy == "soft" else "hard_entropy"
-        return np.array([_bic(fit) + 2.0 * getattr(fit, field) for fit in fits], dtype=float)
+        return np.array([bic(fit) + 2.0 * getattr(fit, field) for fit in fits], dtype=float)
 
 
 def differences(scores: ArrayLike) -> Floats:
@@ -142,7 +191,8 @@ def weights(scores: ArrayLike) -> Floats:
     return raw / total if total > 0 else raw
 
 
-def _bic(fit: FitSummary) -> float:
+def bic(fit: FitSummary) -> float:
+    """``-2 loglik + d log(n)`` of one fit."""
     return -2.0 * fit.loglik + fit.n_free * np.log(fit.n_units)
 
 

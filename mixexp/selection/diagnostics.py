@@ -237,14 +237,24 @@ def _strongest(model: TableModel, raw: pd.DataFrame) -> list[str]:
     estimator = model.estimator
     for coef, names in (
         (estimator.coef_, estimator.expert_feature_names_),
-        (estimator.gate_coef_, estimator.gate_feature_names_),
+        (_gate_slopes(estimator), estimator.gate_feature_names_),
     ):
         largest = np.abs(coef).reshape(-1, len(names)).max(axis=0)
         for name, value in zip(names, largest, strict=True):
-            size[name] = max(size[name], float(value * X[name].std()))
+            if name in size:  # not a monomial
+                size[name] = max(size[name], float(value * X[name].std()))
     columns = model.preprocessor.columns
     strength = {c.name: max((size[out] for out in c.outputs), default=0.0) for c in columns}
     return sorted(strength, key=lambda name: -strength[name])
+
+
+def _gate_slopes(estimator):
+    """(K, p) slopes of the gate's log odds; for Gaussian classes those at their mean variances."""
+    if hasattr(estimator, "gate_coef_"):
+        return estimator.gate_coef_
+    weight, means = estimator.gate_weights_, estimator.gate_means_
+    variances = weight @ np.einsum("kaa->ka", estimator.gate_covariances_)
+    return (means - weight @ means) / variances
 
 
 def _effect(

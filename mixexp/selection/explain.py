@@ -154,10 +154,13 @@ def expert_table(estimator: Any) -> Any:
 
 
 def gate_table(estimator: Any) -> pd.DataFrame:
-    """Gate coefficients by feature name, intercept first."""
+    """Gate coefficients by feature name, intercept first; of a Gaussian gate its classes."""
+    columns = [f"expert {k + 1}" for k in range(estimator.n_experts_)]
+    if not hasattr(estimator, "gate_coef_"):
+        _, names, values = estimator._gate_table()
+        return pd.DataFrame(values.T, index=names, columns=columns)
     names = ["intercept", *map(str, estimator.gate_feature_names_)]
     values = np.column_stack([estimator.gate_intercept_, estimator.gate_coef_]).T
-    columns = [f"expert {k + 1}" for k in range(estimator.n_experts_)]
     return pd.DataFrame(values, index=names, columns=columns)
 
 

@@ -12,9 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from mixexp._component import CRITERIA
+
 FORMAT = "mixexp-study"
 VERSION = 1
-TITLES = {"aic": "AIC", "aicc": "AICc", "bic": "BIC", "icl": "ICL", "cv": "cross-validation"}
+TITLES = {"aic": "AIC", "bic": "BIC", "icl": "ICL", "cv": "cross-validation"}
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -72,7 +74,13 @@ class StudyResult:
     @property
     def criterion_title(self) -> str:
         """Name of the deciding criterion in text."""
-        return TITLES.get(self.criterion, self.criterion)
+        known = CRITERIA.get(self.criterion)
+        return TITLES.get(self.criterion, getattr(known, "label", self.criterion))
+
+    @property
+    def on_deviance_scale(self) -> bool:
+        """Whether differences and weights of the deciding criterion have a meaning."""
+        return bool(getattr(CRITERIA.get(self.criterion), "deviance", True))
 
     @property
     def baseline(self) -> int | None:
@@ -132,7 +140,7 @@ class StudyResult:
     def _value(self, row: Any) -> str:
         if self.criterion == "cv":
             return f"{row['cv_loglik']:.4g} per row, standard error {row['cv_se']:.2g}"
-        return f"{row['score']:.1f}"
+        return f"{row['score']:.1f}" if self.on_deviance_scale else f"{row['score']:.3g}"
 
     def _runner_up_sentence(self) -> str:
         if self.runner_up is None:
@@ -145,6 +153,8 @@ class StudyResult:
                 f"{error:.2g}): {cv_strength(gap, error)}."
             )
         gap = row["score"] - best["score"]
+        if not self.on_deviance_scale:
+            return f"Next is {row['label']} ({self._value(row)})."
         return f"Next is {row['label']}, {gap:.1f} higher: {strength(gap)}."
 
     def _baseline_sentence(self) -> str:
@@ -158,6 +168,8 @@ class StudyResult:
                 f"The single expert is {describe_gap(gap)} per row (paired standard error "
                 f"{error:.2g})."
             )
+        if not self.on_deviance_scale:
+            return ""
         return f"The single expert is {row['score'] - best['score']:.1f} higher."
 
     def _agreement_sentence(self) -> str:

@@ -13,9 +13,12 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from mixexp._component import Component
+from mixexp._component import CRITERIA, Component
 from mixexp.selection._assemble import Cell, assemble
 from mixexp.selection._chains import FitRecord, StudyRows, run_chain
+from mixexp.selection._paths import Step, paths
+from mixexp.selection.checkpoint import ChainFolder, describe
+from mixexp.selection.comparable import check_comparable
 from mixexp.selection.folds import make_folds
 from mixexp.selection.result import StudyResult
 
@@ -30,8 +33,8 @@ class SelectionStudy(Component):
     """Compares mixtures of experts over a grid by information criteria and cross-validation.
 
     Every cell of the grid (a family, a penalty strength ...) is a chain over the number of
-    experts in ascending order: each fit runs its own default starts and one more start from the
-    fit with one expert less, and keeps the better. The same chains run inside every fold of the
+    experts in ascending order: the search for the starts of each fit goes on from the fit with
+    one expert less. The same chains run inside every fold of the
     cross-validation, so that the score is that of the whole procedure. A single expert is always
     fitted as the baseline, also where the grid does not list it; it is then shown, not chosen.
 
@@ -43,18 +46,29 @@ class SelectionStudy(Component):
         Settings to try, as in `sklearn.model_selection.ParameterGrid`. ``n_experts`` is the
         number of experts. Settings of parts are dotted (``expert__penalty``); a number given as a
         penalty is the strength of an L2 penalty.
-    criterion : {"bic", "aic", "aicc", "icl", "cv"} or Criterion, default="bic"
-        What decides; "cv" is the cross-validated log-likelihood. All of AIC, BIC, ICL and the
-        cross-validated log-likelihood are shown whatever decides.
+    criterion : str or Criterion, default="bic"
+        What decides: a name of `mixexp.selection.CRITERIA` ("aic", "aicc", "aic3", "bic",
+        "caic", "icl", "mbic", "ebic", "nec", "slope"), an instance, or "cv". "cv" is the
+        cross-validated log-likelihood. All of AIC, BIC, ICL and the cross-validated
+        log-likelihood are shown whatever decides.
     cv : int, splitter, iterable or None, default=5
         Folds of the cross-validation; None or 0 leaves it out.
     one_se : bool, default=False
         With ``criterion="cv"``: choose the fit with the fewest parameters among those within one
         paired standard error of the best.
+    follow : bool, default=False
+        Cells that differ in nothing but the strengths of their penalties are fitted along a path:
+        the cell in the middle of the strengths (the stronger of two middles) searches for its
+        starts, the others begin at the fits of their neighbours alone. A grid of strengths then
+        costs little more than one cell.
     n_jobs : int or None, default=None
-        Number of processes; chains and folds run in parallel, each with one thread.
+        Number of processes; chains and folds run in parallel, each with one thread. The cells of
+        a path run one after the other.
     random_state : int or None, default=None
         Seed of the folds (and of the fits, where the template has none).
+    checkpoint : path-like or None, default=None
+        Folder in which every finished chain is kept. A study that was interrupted and is called
+        again with the same data and settings takes the finished ones from there.
     progress : callable or None, default=None
         Called as ``progress(fits_done, fits_in_all, label)``.
 
@@ -76,8 +90,10 @@ class SelectionStudy(Component):
         *,
         cv: Any = 5,
         one_se: bool = False,
+        follow: bool = False,
         n_jobs: int | None = None,
         random_state: Any = None,
+        checkpoint: Any = None,
         progress: Progress | None = None,
     ) -> None:
         self.estimator = estimator
@@ -85,8 +101,10 @@ class SelectionStudy(Component):
         self.criterion = criterion
         self.cv = cv
         self.one_se = one_se
+        self.follow = follow
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.checkpoint = checkpoint
         self.progress = progress
 
     def fit(
@@ -118,11 +136,14 @@ class SelectionStudy(Component):
         Raises
         ------
         ValueError
-            If no cell of the grid could be fitted; the message is that of the first fit.
+            If no cell of the grid could be fitted; the message is that of the first fit. Before
+            any fit: if the log-likelihoods of the grid cannot be compared.
         """
         data = StudyRows(X, y, sample_weight, offset, exposure, trials)
         cells = cells_of(self.grid, self.estimator)
         criterion = _check_criterion(self.criterion)
+        _check_number_of_fits(criterion, sum(len(cell.experts) for cell in cells))
+        check_comparable(self.estimator, cells, criterion)
         folds = make_folds(
             y,
             self.cv,
@@ -144,22 +165,39 @@ class SelectionStudy(Component):
         self, cells: Sequence[Cell], folds: Sequence[Any], data: StudyRows
     ) -> dict[tuple[int, int], list[FitRecord]]:
         """Records by (cell, fold); fold -1 is the fit on all rows."""
-        jobs = [(c, f) for c in range(len(cells)) for f in range(-1, len(folds))]
+        order = paths([cell.settings for cell in cells], self.follow)
+        jobs = [(path, f) for path in order for f in range(-1, len(folds))]
         template = self._template()
+        folder = self._folder(template, cells, data)
+        all_rows = (None, None)
+        kept = [
+            folder and folder.load(_key(path, f, folds[f] if f >= 0 else all_rows))
+            for path, f in jobs
+        ]
+        left = [job for job, chains in zip(jobs, kept, strict=True) if chains is None]
         tasks = (
-            delayed(_task)(template, cells[c], data, folds[f] if f >= 0 else (None, None), (c, f))
-            for c, f in jobs
+            delayed(_task)(template, cells, path, data, folds[f] if f >= 0 else all_rows, f, folder)
+            for path, f in left
         )
-        total = sum(len(cells[c].experts) for c, _ in jobs)
-        records, done = {}, 0
+        total = sum(len(cell.experts) for cell in cells) * (len(folds) + 1)
+        records: dict[tuple[int, int], list[FitRecord]] = {}
+        for chains in kept:
+            records |= chains or {}
+        done = sum(len(chain) for chain in records.values())
         if self.progress is not None:
-            self.progress(0, total, "")
-        for key, chain in _in_parallel(tasks, self.n_jobs, len(jobs)):
-            records[key] = chain
-            done += len(chain)
+            self.progress(done, total, "")
+        for chains in _in_parallel(tasks, self.n_jobs, len(left)):
+            records |= chains
+            done += sum(len(chain) for chain in chains.values())
             if self.progress is not None:
-                self.progress(done, total, cells[key[0]].label)
+                self.progress(done, total, cells[next(iter(chains))[0]].label)
         return records
+
+    def _folder(self, template: Any, cells: Sequence[Cell], data: StudyRows) -> ChainFolder | None:
+        if self.checkpoint is None:
+            return None
+        settings = [(describe(cell.settings), cell.experts) for cell in cells]
+        return ChainFolder(self.checkpoint, (describe(template), settings, vars(data)))
 
     def _template(self) -> Any:
         parameters = self.estimator.get_params(deep=False)
@@ -172,6 +210,7 @@ class SelectionStudy(Component):
             "estimator": type(self.estimator).__name__,
             "folds": len(folds),
             "one_se": bool(self.one_se),
+            "follow": bool(self.follow),
             "random_state": _integer_seed(self.random_state),
         }
 
@@ -230,7 +269,7 @@ def _count(value: Any) -> int:
 
 
 def _check_criterion(criterion: Any) -> Any:
-    from mixexp.selection.criteria import CRITERIA, Criterion
+    from mixexp.selection.criteria import Criterion
 
     if isinstance(criterion, Criterion) or criterion == "cv":
         return criterion
@@ -239,6 +278,17 @@ def _check_criterion(criterion: Any) -> Any:
     raise ValueError(
         f"criterion must be one of {sorted(CRITERIA)}, 'cv' or a Criterion; got {criterion!r}."
     )
+
+
+def _check_number_of_fits(criterion: Any, planned: int) -> None:
+    """Says before the fits are made that they will not suffice."""
+    part = CRITERIA[criterion] if criterion in CRITERIA else criterion
+    least = getattr(part, "least_fits", 1)
+    if planned < least:
+        raise ValueError(
+            f"criterion {getattr(part, 'name', criterion)!r} needs at least {least} fits; the "
+            f"grid has {planned}. List more numbers of experts, or choose by 'bic'."
+        )
 
 
 def _integer_seed(random_state: Any) -> int:
@@ -254,22 +304,49 @@ def _clone_with(estimator: Any, **settings: Any) -> Any:
     return clone(estimator).set_params(**settings)
 
 
+def _key(path: Sequence[Step], f: int, fold: Any) -> Any:
+    """What a task depends on besides what all tasks of the study share."""
+    return [tuple(step) for step in path], f, fold if f >= 0 else None
+
+
 def _task(
-    estimator: Any, cell: Cell, data: StudyRows, fold: Any, key: tuple[int, int]
-) -> tuple[tuple[int, int], list[FitRecord]]:
+    estimator: Any,
+    cells: Sequence[Cell],
+    path: Sequence[Step],
+    data: StudyRows,
+    fold: Any,
+    f: int,
+    folder: ChainFolder | None = None,
+) -> dict[tuple[int, int], list[FitRecord]]:
+    """The chains of one path on all rows or on one fold, by (cell, fold)."""
     train, test = fold
-    chain = run_chain(estimator, cell.settings, cell.experts, data, train, test)
+    chains: dict[int, list[FitRecord]] = {}
+    for step in path:
+        cell = cells[step.cell]
+        near = [record for other in step.neighbours for record in chains[other]]
+        chains[step.cell] = run_chain(
+            estimator, cell.settings, cell.experts, data, train, test, near
+        )
     if test is not None:  # models of the folds are not kept: only their scores travel back
-        chain = [
-            FitRecord(r.n_experts, error=r.error, log_prob=r.log_prob, notes=r.notes) for r in chain
-        ]
-    return key, chain
+        chains = {
+            cell: [_scores_only(record) for record in chain] for cell, chain in chains.items()
+        }
+    done = {(cell, f): chain for cell, chain in chains.items()}
+    if folder is not None:
+        folder.save(_key(path, f, fold), done)
+    return done
+
+
+def _scores_only(record: FitRecord) -> FitRecord:
+    return FitRecord(
+        record.n_experts, error=record.error, log_prob=record.log_prob, notes=record.notes
+    )
 
 
 def _in_parallel(tasks: Iterator[Any], n_jobs: int | None, n_tasks: int) -> Iterator[Any]:
     """Results as they come: in this process with one job, else in processes of one thread each."""
     jobs = min(effective_n_jobs(n_jobs), n_tasks)
-    if jobs == 1:
+    if jobs <= 1:
         for function, arguments, keywords in tasks:
             yield function(*arguments, **keywords)
         return

@@ -57,17 +57,25 @@ def tied_newton_step(information, gradient, tied):
     -------
     (..., K, q) step, equal over the experts in the tied columns.
     """
-    K, q = gradient.shape[-2:]
-    own, shared = np.flatnonzero(~tied), np.flatnonzero(tied)
-    size = K * len(own) + len(shared)
-    # expansion[k] maps the reduced vector (own of each expert, then shared) to expert k's q slots
-    expansion = np.zeros((K, q, size))
+    expansion = tied_expansion(gradient.shape[-2], tied)
+    reduced, right = reduced_system(expansion, information, gradient)
+    return np.einsum("kas,...s->...ka", expansion, solve_newton(reduced, right))
+
+
+def tied_expansion(K, tied):
+    """(K, q, s): from a reduced vector (own of each expert, then shared) to each expert's q."""
+    q, own, shared = len(tied), np.flatnonzero(~tied), np.flatnonzero(tied)
+    expansion = np.zeros((K, q, K * len(own) + len(shared)))
     for k in range(K):
         expansion[k, own, k * len(own) + np.arange(len(own))] = 1
         expansion[k, shared, K * len(own) + np.arange(len(shared))] = 1
+    return expansion
+
+
+def reduced_system(expansion, information, gradient):
+    """The quadratic (..., K, q, q) and (..., K, q) in the reduced vector."""
     reduced = np.einsum("kas,...kab,kbt->...st", expansion, information, expansion, optimize=True)
-    right = np.einsum("kas,...ka->...s", expansion, gradient)
-    return np.einsum("kas,...s->...ka", expansion, solve_newton(reduced, right))
+    return reduced, np.einsum("kas,...ka->...s", expansion, gradient)
 
 
 def softmax_newton_step(pairs, score, penalty_curvature):

@@ -48,6 +48,7 @@ TARGETS = {
     "binomial": _binomial,
     "gamma": _gamma,
     "multinomial": _multinomial,
+    "multivariate_gaussian": _gaussian,
 }
 
 
@@ -109,6 +110,14 @@ def problem(gate: str, expert: str, link=None, n=120, p=2, seed=0, **settings) -
     trials = rng.integers(3, 12, n).astype(float) if "trials" in takes else None
     y = target(expert, rng, np.maximum(mean, 0.1), trials)
     return Problem(GATES[gate](), part, Rows(X, y[:, None], None, None, trials))
+
+
+def interior_problem(gate: str, expert: str, link=None) -> Problem:
+    """A problem whose maximum lies inside the range of the link, where the gradient vanishes.
+
+    With the seed of all other problems one expert of the log-binomial model ends at p = 1.
+    """
+    return problem(gate, expert, link, seed=1 if (expert, link) == ("binomial", "log") else 0)
 
 
 def model_of(problem: Problem, K=2, standardise=True) -> MoEModel:

@@ -120,15 +120,23 @@ def penalised(gate, family, alpha=0.1):
 
 
 def ridge_by_hand(model, case, alpha):
-    """alpha / 2 times the squared standardised slopes, from the public attributes."""
+    """The quadratic penalties, from the public attributes.
+
+    alpha / 2 times the squared standardised slopes, and the family's own small ridge, which
+    covers the intercepts of classes.
+    """
     X = case.rows.X
     spread = X.std(axis=0)
     unit = case.y.std() if case.expert.scales_target else 1.0
-    total = np.sum((model.coef_ * spread / unit) ** 2)
+    total = 0.0
+    if "penalty" in case.expert.get_params(deep=False):
+        total += np.sum((model.coef_ * spread / unit) ** 2)
     if "penalty" in case.gate.get_params(deep=False):
         slopes = model.gate_coef_ * spread[model._gate_columns]
         total += np.sum((slopes - slopes.mean(axis=0)) ** 2)
-    return 0.5 * alpha * total
+    ridge = getattr(case.expert, "ridge", 0.0)
+    intercepts = model.intercept_ + model.coef_ @ X.mean(axis=0) if ridge else 0.0
+    return 0.5 * (alpha * total + ridge * np.sum(intercepts**2))
 
 
 @parts

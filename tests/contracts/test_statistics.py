@@ -44,7 +44,7 @@ def test_gradient_is_the_derivative_of_the_mean_log_likelihood(gate, family, lin
 
     def objective(vector):
         moved = model.unpack(vector, params)
-        return model.log_prob(moved, case.rows).mean() - model.penalty(batch(moved))[0]
+        return model.log_likelihood(moved, case.rows).mean() - model.penalty(batch(moved))[0]
 
     stats = batch(model.statistics(params, case.rows).statistics)
     gradient = model.gradient(batch(params), stats)[0]
@@ -68,7 +68,7 @@ def test_gradient_of_a_penalised_part_includes_its_penalty(gate, family, link, p
 
     def objective(vector):
         moved = model.unpack(vector, params)
-        return model.log_prob(moved, case.rows).mean() - model.penalty(batch(moved))[0]
+        return model.log_likelihood(moved, case.rows).mean() - model.penalty(batch(moved))[0]
 
     stats = batch(model.statistics(params, case.rows).statistics)
     gradient = model.gradient(batch(params), stats)[0]

@@ -38,6 +38,10 @@ class Generator:
     def count(self, n: int) -> int:
         return max(1, round(n * self.effort))
 
+    def share(self, n: int) -> int | None:
+        """How many of about ``n`` possible moves are drawn; None for all of them."""
+        return None if self.effort >= 1 else self.count(n)
+
     def _scores(self):
         """Directions for slices: principal components of (x, y), the target, single columns."""
         weight = self.table.weight

@@ -112,7 +112,14 @@ def fit_gates(model: MoEModel, d: Designs, resp, steps: int, gates=None):
     S, _, K = resp.shape
     if gates is None:
         gates = stack([model.gate.initial(K, d.gate.shape[1])] * S)
+    if model.gate.joint:  # its M-step is exact and needs no guard
+        return stack([_exact_gate(model, d, resp[s], take(gates, s)) for s in range(S)])
     return stack([_fit_gate(model, d, resp[s], steps, take(gates, s)) for s in range(S)])
+
+
+def _exact_gate(model, d, resp, params):
+    stats = model.gate.statistics(params, d.gate, resp * d.weight[:, None], d.weight)
+    return model.gate.m_step(params, stats)
 
 
 def _fit_gate(model, d, resp, steps, params):

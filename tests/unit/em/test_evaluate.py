@@ -5,12 +5,18 @@ import pytest
 from numpy.testing import assert_allclose
 
 from mixexp.em.engines import MemoryEngine
-from mixexp.em.evaluate import _Compiled, _Composed, evaluator
+from mixexp.em.evaluate import _CompiledGLM, _CompiledMultinomial, _Composed, evaluator
 from mixexp.em.model import MoEModel
 from mixexp.em.params import take
 from mixexp.em.rows import Rows
-from mixexp.experts import BinomialExpert, GammaExpert, GaussianExpert, PoissonExpert
-from mixexp.gates import SoftmaxGate
+from mixexp.experts import (
+    BinomialExpert,
+    GammaExpert,
+    GaussianExpert,
+    MultinomialExpert,
+    PoissonExpert,
+)
+from mixexp.gates import ConstantGate, SoftmaxGate
 from mixexp.penalties import L2
 from mixexp.scaling import Scaling
 
@@ -22,6 +28,16 @@ CASES = {
     "gaussian-bounded": (GaussianExpert(min_scale=0.4, max_ratio=0.9), SoftmaxGate(), 3),
     "poisson": (PoissonExpert(penalty=L2(0.1)), SoftmaxGate(), 2),
     "binomial": (BinomialExpert(), SoftmaxGate(), 3),
+    "gaussian-constant": (GaussianExpert(), ConstantGate(), 3),
+    "poisson-constant": (PoissonExpert(), ConstantGate(), 2),
+    "multinomial": (MultinomialExpert(), SoftmaxGate(), 3),
+    "multinomial-one": (MultinomialExpert(), SoftmaxGate(), 1),
+    "multinomial-constant": (MultinomialExpert(), ConstantGate(), 2),
+    "multinomial-penalised": (
+        MultinomialExpert(penalty=L2(0.1), ridge=1e-3),
+        SoftmaxGate(penalty=L2(0.03)),
+        4,
+    ),
 }
 
 
@@ -30,6 +46,7 @@ def problem(expert, gate, K, n=400, S=5, seed=0):
     X = rng.normal(size=(n, 3))
     y = rng.poisson(np.exp(0.3 * X[:, 0] + 0.5 * (X[:, 1] > 0)))
     y = y + 0.5 * isinstance(expert, GammaExpert)
+    y = np.minimum(y, 3) if isinstance(expert, MultinomialExpert) else y
     trials = y + 3.0 if isinstance(expert, BinomialExpert) else None
     rows = Rows(X, y[:, None].astype(float), weight=rng.uniform(0.5, 2, n), trials=trials)
     scaling = Scaling(np.zeros(3), np.ones(3), np.zeros(1), np.ones(1))
@@ -47,7 +64,7 @@ def test_compiled_equals_composed(name):
     engine = MemoryEngine(rows, model)
     compiled = evaluator(model, engine, take(start, slice(0, 1)))
     composed = _Composed(model, engine, take(start, slice(0, 1)))
-    assert isinstance(compiled, _Compiled)
+    assert isinstance(compiled, _CompiledGLM | _CompiledMultinomial)
     point = model.pack(start)
     for _ in range(4):
         got, expected = compiled(point), composed(point)
@@ -61,3 +78,17 @@ def test_other_m_steps_are_composed(expert):
     rows, model, start = problem(expert, SoftmaxGate(), 2)
     engine = MemoryEngine(rows, model)
     assert isinstance(evaluator(model, engine, take(start, slice(0, 1))), _Composed)
+
+
+def test_a_class_beyond_the_coefficients_is_refused():
+    rows, model, start = problem(MultinomialExpert(), SoftmaxGate(), 2)
+    engine = MemoryEngine(rows._replace(y=rows.y + 4), model)
+    with pytest.raises(ValueError, match="class code 7 for experts of 4 classes"):
+        engine.run(model, start)
+
+
+def test_large_systems_are_composed():
+    rows, model, start = problem(MultinomialExpert(), SoftmaxGate(), 2)
+    rows = rows._replace(y=np.arange(rows.n)[:, None] % 10.0)
+    start = model.from_responsibilities(rows, np.full((2, rows.n, 2), 0.5))
+    assert isinstance(evaluator(model, MemoryEngine(rows, model), start), _Composed)

@@ -14,6 +14,7 @@ from mixexp.em.model import MoEModel
 from mixexp.em.params import stack, take
 from mixexp.em.rows import Rows, standardisation
 from mixexp.em.start import MultiStart
+from mixexp.em.starts.screen import Screen
 from mixexp.experts import (
     BinomialExpert,
     GammaExpert,
@@ -208,3 +209,32 @@ def test_a_large_sample_is_searched_on_its_table(rng):
         model, model.from_responsibilities(rows, [np.eye(2)[left * 1] * 0.8 + 0.1]), engine
     )
     assert near.objective[0] >= truth.objective[0] - 1e-9
+
+
+def test_the_work_of_a_search_falls_with_its_effort(rng, monkeypatch):
+    rows = lines(rng)
+    model = make(rows, 3)
+    work = []
+    advance = Screen.advance
+
+    def counted(self, pool, passes, acceleration=8):
+        work[-1] += passes * len(pool.objective)
+        return advance(self, pool, passes, acceleration)
+
+    monkeypatch.setattr(Screen, "advance", counted)
+    for effort in (0.1, 0.3, 1.0):
+        work.append(0)
+        MultiStart(n_starts=effort, max_rounds=1).search(model, rows, seed=0)
+    assert 2 * work[0] < work[2] and work[0] < work[1] < 0.7 * work[2]
+
+
+def test_too_few_rows_for_a_regular_optimum_are_not_searched_further(rng, monkeypatch):
+    rows = lines(rng, n=30, p=3)  # experts of 5 parameters: at most 3 of 10 rows each
+    shaken = []
+    shake = Screen.shake
+    monkeypatch.setattr(
+        Screen, "shake", lambda self, *a, **k: shaken.append(self.model.K) or shake(self, *a, **k)
+    )
+    found = MultiStart(n_starts=0.3, max_rounds=2).search(make(rows, 4), rows, seed=0)
+    assert 4 not in shaken and {2, 3} & set(shaken)
+    assert found.optima and not any(optimum.regular for optimum in found.optima)

@@ -314,7 +314,7 @@ REFUSED = {
     ),
     "a warm start of another family": (
         lambda X, y: warm(X, y, expert="gamma").fit(X, np.exp(y)),
-        "other columns, responses, classes, family",
+        "other columns, responses, classes, gate, family",
     ),
     "NaN in X": (lambda X, y: MoERegressor().fit(np.where(X > 2, np.nan, X), y), "NaN"),
     "infinite y": (lambda X, y: MoERegressor().fit(X, np.where(y > 1, np.inf, y)), "infinity"),

@@ -22,6 +22,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from mixexp import (
     EM,
+    L1,
     L2,
     ConstantGate,
     GaussianExpert,
@@ -296,3 +297,15 @@ def test_score_uses_the_exposure():
     counts = rng.poisson(exposure * np.exp(0.3 * X[:, 0]))
     model = MoERegressor(1, expert="poisson").fit(X, counts, exposure=exposure)
     assert model.score(X, counts, exposure=exposure) > 0.9 > 0 > model.score(X, counts)
+
+
+def test_columns_without_slopes_are_counted_not_listed(X, y):
+    noise = np.random.default_rng(5).standard_normal((len(X), 20))
+    parts = {"gate": SoftmaxGate(penalty=L1(0.2)), "expert": GaussianExpert(penalty=L1(0.8))}
+    model = regressor(**parts).fit(np.column_stack([X, noise]), y)
+    silent = np.flatnonzero((model.coef_ == 0).all(axis=0))
+    assert len(silent) > 2
+    lines = str(model).split("\n\nGate")[0].splitlines()
+    listed = {line.split()[0] for line in lines if line}
+    assert listed.isdisjoint({f"x{j}" for j in silent})
+    assert lines[-1] == f"{len(silent)} more columns have no slope in any of them"

@@ -1,0 +1,9 @@
+"""Regularisation paths: mixtures over a grid of penalty strengths, and choosing one of them."""
+
+from .path import MoEPath
+from .result import PathResult
+
+__all__ = [
+    "MoEPath",
+    "PathResult",
+]

@@ -1,0 +1,232 @@
+"""One chain of a path: fits at falling strengths, each started from its neighbours.
+
+The objective of a mixture has many optima, and the mixture without slopes is only one of its
+stationary points. A chain therefore walks down from it, then up from fresh searches at several
+of its places, and down again; of all optima met at a place it keeps the highest. Every fit is a
+stationary point of its own penalised problem, tested on all columns.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from mixexp.em import wide, working_set
+from mixexp.em.driver import EM
+from mixexp.em.fitting import Fit, judge_run
+from mixexp.em.model import MoEModel
+from mixexp.em.params import MoEParams, tree_map
+from mixexp.em.rows import Rows
+from mixexp.em.start import MultiStart
+from mixexp.em.working_set import Slopes, SparseRun
+
+BETTER = 1e-7  # rise of the objective per unit weight that counts as another optimum
+
+
+class Strengths(NamedTuple):
+    """One place of a grid; None where the part's own penalty stays as it is."""
+
+    gate: float | None
+    expert: float | None
+
+
+class Visit(NamedTuple):
+    """The best run at one place, where its start came from, and whether it is regular."""
+
+    run: SparseRun
+    source: str
+    regular: bool
+
+
+class Walk(NamedTuple):
+    """The fits of a chain and the sources of their starts."""
+
+    fits: list[Fit]
+    sources: list[str]
+
+
+class Plan(NamedTuple):
+    """How a chain is walked.
+
+    searches : fresh searches, at evenly spread places; max_free : parameters beyond which a chain
+    ends; seed, start, solver as for a fit.
+    """
+
+    start: MultiStart
+    solver: EM
+    searches: int
+    max_free: float
+    seed: int
+
+
+def at_strengths(model: MoEModel, strengths: Strengths) -> MoEModel:
+    """The model with other penalty strengths."""
+    return model._replace(
+        gate=_with_strength(model.gate, strengths.gate),
+        expert=_with_strength(model.expert, strengths.expert),
+    )
+
+
+def _with_strength(part, alpha):
+    if alpha is None:
+        return part
+    return type(part)(
+        **(part.get_params(deep=False) | {"penalty": part.penalty.with_strength(alpha)})
+    )
+
+
+def zero_strengths(model: MoEModel, rows: Rows, null: MoEParams) -> Strengths:
+    """The smallest strengths at which the mixture without slopes is a stationary point."""
+    gradient: Slopes = working_set.all_gradients(model, rows, null)
+    return Strengths(
+        _zero_strength(model.gate, gradient.gate), _zero_strength(model.expert, gradient.expert)
+    )
+
+
+def noise_ratio(model: MoEModel, rows: Rows, null: MoEParams) -> float:
+    """Sampling error of the gate's gradient over that of the experts', for coupled strengths.
+
+    The error of an expert's gradient is read from its rows' scores in the mixture without slopes;
+    that of the gate is the one of labels that are known, sqrt(pi (1 - pi)): without slopes the
+    experts overlap, and the labels' posterior says less than it will.
+    """
+    expert = working_set.row_scores(model, rows, null)[1]
+    if rows.weight is not None:  # weights are repetitions: one of their factors counts rows
+        expert = expert / np.sqrt(np.where(rows.weight > 0, rows.weight, 1.0))[:, None]
+    share = 1 / model.K
+    size = np.sqrt((expert**2).sum() / (rows.total_weight * expert.shape[1]))
+    return float(np.sqrt(share * (1 - share)) / max(size, 1e-12))
+
+
+def _zero_strength(part, gradient):
+    if not part.sparse:
+        return None
+    return part.penalty.zero_strength(gradient, centred=part.centres_slopes)
+
+
+def walk(
+    model: MoEModel, rows: Rows, places: Sequence[Strengths], plan: Plan, null: MoEParams
+) -> Walk:
+    """The fits at the places, in their order, up to the first that only saturated fits reach.
+
+    Parameters
+    ----------
+    null : MoEParams
+        Where the first walk down begins.
+
+    Returns
+    -------
+    Walk
+        Without fits where the strongest place is saturated already.
+    """
+    models = [at_strengths(model, place) for place in places]
+    visits: list[Visit | None] = [None] * len(places)
+    params = null
+    for i, one in enumerate(models):
+        visit = _visit(one, rows, params, plan, "down")
+        if _saturated(one, visit.run, plan):
+            break
+        visits[i] = visit
+        params = visit.run.params
+    for place in _search_places(len(places), plan.searches):
+        _search(models, rows, visits, place, plan)
+    _spread(models, rows, visits, plan, range(1, len(places)), -1)
+    known = list(itertools.takewhile(lambda visit: visit is not None, visits))
+    fits = [
+        judge_run(one, rows, visit.run, [])
+        for one, visit in zip(models, known, strict=False)
+        if visit is not None
+    ]
+    sources = [visit.source for visit in known if visit is not None]
+    return Walk(_aligned(models[: len(fits)], rows, fits), sources)
+
+
+def _visit(model, rows, params, plan, source) -> Visit:
+    run = working_set.run(model, rows, params, plan.solver, max_free=plan.max_free)
+    return Visit(run, source, judge_run(model, rows, run, []).regular)
+
+
+def _saturated(model, run: SparseRun, plan: Plan) -> bool:
+    return model.n_free(run.params) > plan.max_free
+
+
+def _search_places(n: int, searches: int) -> list[int]:
+    """Evenly spread places, the last among them."""
+    if n == 0 or searches == 0:
+        return []
+    return sorted({round(n * (i + 1) / searches) - 1 for i in range(searches)} - {-1})
+
+
+def _search(models, rows, visits, place, plan):
+    """A fresh search at one place; if it is better there, its neighbours try it in turn."""
+    model = models[place]
+    found = (
+        wide.screened_start(model, rows, plan.start, plan.seed + place)[0]
+        if wide.is_wide(model)
+        else plan.start.search(model, rows, seed=plan.seed + place).params
+    )
+    divided = wide.tree_start(model, rows, plan.seed + place) if model.K > 1 else None
+    found = [params for params in (found, divided) if params is not None]
+    better = False
+    for params in found:
+        visit = _visit(model, rows, params, plan, "search")
+        if not _saturated(model, visit.run, plan) and _improves(visit, visits[place]):
+            visits[place], better = visit, True
+    if not better:
+        return
+    _spread(models, rows, visits, plan, range(place - 1, -1, -1), +1)
+    _spread(models, rows, visits, plan, range(place + 1, len(visits)), -1)
+
+
+def _spread(models, rows, visits, plan, places, neighbour):
+    """Each place tries the optimum of its neighbour, until one of them is not helped.
+
+    Going down, places that the walk down has reached from that same neighbour are passed over.
+    """
+    for i in places:
+        other = visits[i + neighbour]
+        if other is None:
+            return
+        if visits[i] is not None and other.source == visits[i].source == "down":
+            continue
+        source = "up" if neighbour > 0 else "down again"
+        visit = _visit(models[i], rows, other.run.params, plan, source)
+        if _saturated(models[i], visit.run, plan) or not _improves(visit, visits[i]):
+            if neighbour > 0:
+                return
+            continue
+        visits[i] = visit
+
+
+def _improves(visit: Visit, known: Visit | None) -> bool:
+    """A regular optimum before any other; of two alike the higher."""
+    if known is None:
+        return True
+    if visit.regular != known.regular:
+        return visit.regular
+    return visit.run.objective > known.run.objective + BETTER
+
+
+def _aligned(models, rows, fits: list[Fit]) -> list[Fit]:
+    """The fits with their experts numbered as those of the weakest strength."""
+    if not fits:
+        return fits
+    out = [fits[-1]]
+    below = _responsibilities(models[-1], rows, fits[-1].params)
+    for model, fit in zip(models[-2::-1], fits[-2::-1], strict=True):
+        own = _responsibilities(model, rows, fit.params)
+        _, order = linear_sum_assignment(-below.T @ own)
+        params = tree_map(lambda leaf, order=order: leaf[order], fit.params)
+        out.append(fit._replace(params=params, mass=fit.mass[order]))
+        below = own[:, order]
+    return out[::-1]
+
+
+def _responsibilities(model: MoEModel, rows: Rows, params: Any):
+    working = working_set.support(model, params)
+    small = working_set.restricted(model, working)
+    return small.responsibilities(working_set.restricted_params(params, working), rows)

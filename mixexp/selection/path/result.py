@@ -1,0 +1,230 @@
+"""`PathResult`: the fits of a path, as plain arrays and a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from mixexp._component import CRITERIA, Component, resolve
+from mixexp.em.fitting import Fit
+from mixexp.em.model import MoEModel
+from mixexp.selection._assemble import mean_and_error
+from mixexp.selection.path._chain import Strengths, at_strengths
+
+SHOWN = ("aic", "bic", "mbic", "ebic")
+# what a fit learns of its data before the parameters, beside those of scikit-learn
+COPIED = (
+    "n_features_in_",
+    "feature_names_in_",
+    "classes_",
+    "_n_outputs",
+    "_gate_columns",
+    "_expert_columns",
+    "_monomials",
+)
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PathResult:
+    """The outcome of `MoEPath`.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One line for each fit: chain, alpha_gate, alpha_expert, objective (penalised, per unit
+        weight), loglik, n_free, n_gate and n_expert (columns with a non-zero slope in any
+        class or expert), the criteria (smaller is better), cv_loglik and cv_se (per row, larger
+        is better; NaN without folds), certificate (largest violation of the optimality
+        conditions), status, regular, source (where its start came from).
+    coef : (T, K, ...) ndarray
+        ``coef_`` of the fits on the user's scale; labels of experts follow the chain.
+    gate_coef : (T, K, p) ndarray
+    feature_names : dict of "gate" and "expert" to sequences of str
+    cv_log_prob : (T, n) ndarray or None
+        Out-of-fold log-densities.
+    """
+
+    table: pd.DataFrame
+    coef: Floats
+    gate_coef: Floats
+    feature_names: Mapping[str, Sequence[str]]
+    cv_log_prob: Floats | None
+    _weight: Floats | None = field(repr=False)
+    _template: Any = field(repr=False)
+    _model: MoEModel = field(repr=False)
+    _fits: Sequence[Fit] = field(repr=False)
+
+    @classmethod
+    def assemble(cls, template, model, rows, chains, walks, scores) -> PathResult:
+        """The result from the walks of the chains."""
+        fits = [fit for walked in walks for fit in walked.fits]
+        if not fits:
+            raise ValueError(
+                "The fits have more than max_free parameters at the strongest strengths already: "
+                "give stronger penalties or a larger max_free; Gaussian experts with a penalty of "
+                "their own may need scale_free=True."
+            )
+        places = [
+            place
+            for chain, walked in zip(chains, walks, strict=True)
+            for place in chain[: len(walked.fits)]
+        ]
+        sources = [source for walked in walks for source in walked.sources]
+        number = [c for c, walked in enumerate(walks) for _ in walked.fits]
+        table = _table(places, fits, number, sources)
+        cv = _held_out(rows.n, walks, scores)
+        if cv is not None:
+            scored = [mean_and_error(line, rows.weight) for line in cv]
+            table["cv_loglik"], table["cv_se"] = np.array(scored).T
+        fitted = [_fitted(template, model, place, fit) for place, fit in zip(places, fits)]
+        names = {
+            "gate": list(fitted[0].gate_feature_names_),
+            "expert": list(fitted[0].expert_feature_names_),
+        }
+        return cls(
+            table,
+            np.stack([one.coef_ for one in fitted]),
+            np.stack([one.gate_coef_ for one in fitted]),
+            names,
+            cv,
+            rows.weight,
+            template,
+            model,
+            fits,
+        )
+
+    @property
+    def support(self) -> NDArray[np.bool_]:
+        """(T, K, p) non-zero slopes of the experts."""
+        coef = self.coef
+        extra = tuple(range(2, coef.ndim - 1))
+        return (coef != 0).any(axis=extra) if extra else coef != 0
+
+    @property
+    def gate_support(self) -> NDArray[np.bool_]:
+        """(T, K, p) non-zero slopes of the gate."""
+        return self.gate_coef != 0
+
+    def scores(self, criterion: Any) -> Floats:
+        """(T,) scores of the fits, smaller is better.
+
+        Parameters
+        ----------
+        criterion : str or Criterion
+            "cv" is minus twice the cross-validated log-likelihood of all rows; other names are
+            those of the registry, `SlopeHeuristic` among them.
+        """
+        if criterion == "cv":
+            if self.cv_log_prob is None:
+                raise ValueError("criterion='cv' needs a path with folds: MoEPath(..., cv=5).")
+            weight = 1.0 if self._weight is None else self._weight
+            return -2 * np.nansum(weight * self.cv_log_prob, axis=1)
+        part = resolve(criterion, CRITERIA, "criterion")
+        return part.scores([fit.summary for fit in self._fits])
+
+    def best(self, criterion: Any = "bic", *, one_se: bool = False) -> int:
+        """Line of the fit that the criterion chooses, among the regular ones if there are any.
+
+        Parameters
+        ----------
+        criterion : str or Criterion
+            As in `scores`.
+        one_se : bool
+            With "cv": the fewest parameters among the fits within one paired standard error.
+        """
+        regular = self.table["regular"].to_numpy()
+        pool = regular if regular.any() else np.ones(len(regular), dtype=bool)
+        scores = np.where(pool, self.scores(criterion), np.inf)
+        if not np.isfinite(scores).any():
+            raise ValueError(
+                f"criterion={criterion!r} has no finite score on this path: choose by another, "
+                "such as 'bic', or by the number of a line."
+            )
+        best = int(np.argmin(np.where(np.isnan(scores), np.inf, scores)))
+        if not one_se:
+            return best
+        if criterion != "cv" or self.cv_log_prob is None:
+            raise ValueError("one_se=True needs criterion='cv'.")
+        gaps = [
+            mean_and_error(self.cv_log_prob[best] - line, self._weight) for line in self.cv_log_prob
+        ]
+        within = pool & np.array([mean <= error for mean, error in gaps])
+        within[best] = True
+        free = np.where(within, self.table["n_free"], np.inf)
+        return int(np.argmin(free))
+
+    def model(self, choice: int | str | Component = "bic") -> Any:
+        """The fitted estimator of a line, or of the line that a criterion chooses."""
+        i = choice if isinstance(choice, int | np.integer) else self.best(choice)
+        line = self.table.iloc[int(i)]
+        place = Strengths(
+            *(
+                None if np.isnan(line[name]) else line[name]
+                for name in ("alpha_gate", "alpha_expert")
+            )
+        )
+        return _fitted(self._template, self._model, place, self._fits[int(i)])
+
+
+def _table(places, fits, number, sources) -> pd.DataFrame:
+    summaries = [fit.summary for fit in fits]
+    columns = {
+        "chain": number,
+        "alpha_gate": [np.nan if place.gate is None else place.gate for place in places],
+        "alpha_expert": [np.nan if place.expert is None else place.expert for place in places],
+        "objective": [fit.objective_path[-1] for fit in fits],
+        "loglik": [fit.summary.loglik for fit in fits],
+        "n_free": [fit.summary.n_free for fit in fits],
+        "n_gate": [_n_columns(fit.params.gate) for fit in fits],
+        "n_expert": [_n_columns(fit.params.expert) for fit in fits],
+    }
+    for name in SHOWN:
+        columns[name] = CRITERIA[name]().scores(summaries)
+    columns |= {
+        "cv_loglik": np.full(len(fits), np.nan),
+        "cv_se": np.full(len(fits), np.nan),
+        "certificate": [fit.certificate for fit in fits],
+        "status": [fit.status.name for fit in fits],
+        "regular": [fit.regular for fit in fits],
+        "source": sources,
+    }
+    return pd.DataFrame(columns)
+
+
+def _n_columns(params) -> int:
+    slopes = params.coef[..., 1:]
+    return int((slopes != 0).reshape(-1, slopes.shape[-1]).any(axis=0).sum())
+
+
+def _held_out(n, walks, scores):
+    """(T, n) log-densities of held-out rows; a fold that ended early gives its last fit."""
+    if not scores or not scores[0]:
+        return None
+    lines = []
+    for walked, folds in zip(walks, scores, strict=True):
+        block = np.full((len(walked.fits), n), np.nan)
+        if not all(values for _, values in folds):  # a fold without any fit: nothing to compare
+            folds = []
+        for test, values in folds:
+            for i in range(len(walked.fits)):
+                block[i, test] = values[min(i, len(values) - 1)]
+        lines.append(block)
+    return np.concatenate(lines)
+
+
+def _fitted(template, model, place: Strengths, fit: Fit):
+    """A fitted estimator with the strengths of a place."""
+    one = at_strengths(model, place)
+    own = clone(template).set_params(gate=one.gate, expert=one.expert)
+    for name in COPIED:
+        if hasattr(template, name):
+            setattr(own, name, getattr(template, name))
+    own._store(one, fit)
+    return own
