@@ -92,7 +92,7 @@ class _CompiledMultinomial:
         self.kernel, gate, expert = kernel, model.gate, model.expert
         self.C = template.expert.coef.shape[-2]
         self.shape = model.K, self.C, len(model.gate_columns) + 1, len(model.expert_columns) + 1
-        expert_ridges = float(expert.slope_curvature), float(expert.ridge)
+        expert_ridges = float(expert.slope_curvature), float(expert.intercept_curvature)
         self.settings = float(gate.slope_curvature), *expert_ridges, gate.closed_form
 
     def __call__(self, point):

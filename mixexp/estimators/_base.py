@@ -29,10 +29,11 @@ from ..em.params import MoEParams, stack, take
 from ..em.regular import is_regular
 from ..em.rows import Rows, Scaling, blocks, columns_with_density, standardisation
 from ..em.start import MultiStart
+from ..em.starts.table import count_distinct
 from ..em.status import Status
 from ..em.summary import FitSummary, counts
 from ..experts.degree import monomial_names, with_monomials
-from ..penalties import with_checked_penalty
+from ..penalties import MANY_ROWS, with_checked_penalty
 from ._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from ._joint import JointMixin
 from ._summary import summary_text
@@ -199,9 +200,10 @@ class BaseMoE(JointMixin, CallbackSupportMixin, BaseEstimator):
 
     def _model(self, gate, expert, rows) -> MoEModel:
         names = self._names()
-        gate = with_checked_penalty(gate, names[self._gate_columns])
+        n_distinct = count_distinct(rows, MANY_ROWS)
+        gate = with_checked_penalty(gate, names[self._gate_columns]).for_rows(n_distinct)
         expert = with_checked_penalty(expert, names[self._expert_columns])
-        expert = self._tied_by_position(expert).for_target(rows.y, rows.weight)
+        expert = self._tied_by_position(expert).for_target(rows.y, rows.weight, n_distinct)
         positive = rows.n if rows.weight is None else int(np.count_nonzero(rows.weight))
         K = check_n_experts(self.n_experts, positive)
         scaling = standardisation(rows, expert.scales_target, expert.scales_target_together)

@@ -33,8 +33,11 @@ class Expert(Component, ABC):
     def check_target(self, y, trials=None):
         """Raise a ValueError that says what to do if y lies outside the family's support."""
 
-    def for_target(self, y, weight):
-        """The family as it is fitted to this target: itself, unless a setting is relative to y."""
+    def for_target(self, y, weight, n_distinct):
+        """The family as it is fitted to this target: itself, unless a setting depends on it.
+
+        ``n_distinct`` is the number of distinct rows, or a lower bound where there are many.
+        """
         return self
 
     @abstractmethod

@@ -104,7 +104,7 @@ class GaussianExpert(GLMExpert):
         if self.link_name == "inverse" and not (y.mean() > 0):
             raise ValueError("GaussianExpert(link='inverse') needs a positive mean target.")
 
-    def for_target(self, y, weight):
+    def for_target(self, y, weight, n_distinct):
         if self.scales_target:
             return self
         # the target is not standardised: ``min_scale`` is brought to its units instead

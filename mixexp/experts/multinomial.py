@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.base import clone
 
 from .._component import EXPERTS, register
 from ..kernels import multinomial, small
 from ..kernels.designs import linear, weighted_grams, weighted_sums
 from ..kernels.reference import class_pairs, log_softmax
-from ..penalties import is_sparse, ridge
+from ..penalties import is_sparse, ridge, vanishing_ridge
 from ..scaling import rescale_linear
 from ..solvers import (
     centred,
@@ -20,6 +21,8 @@ from ..solvers import (
     softmax_newton_step,
 )
 from .base import Expert
+
+WEIGHTLESS = 1e-6  # share of the weight below which a class does not count as one
 
 
 class MultinomialParams(NamedTuple):
@@ -47,10 +50,11 @@ class MultinomialExpert(Expert):
     ----------
     penalty : Penalty or None
         Penalty on the centred slopes of the standardised columns.
-    ridge : float, default=1e-8
+    ridge : float or None, default=None
         As for `SoftmaxGate`: keeps the coefficients finite where an expert separates its
         classes perfectly, and costs nothing elsewhere. It covers the intercepts as well,
-        since an expert may see one class only.
+        since an expert may see one class only. None: as in the gate; 1e-8 where a class has
+        less than a millionth of the weight, whose crumbs of likelihood shall not buy steep slopes.
     """
 
     kernel = "multinomial"
@@ -58,9 +62,16 @@ class MultinomialExpert(Expert):
     discrete = True
     centres_slopes = True
 
-    def __init__(self, penalty=None, ridge=1e-8):
+    def __init__(self, penalty=None, ridge=None):
         self.penalty = penalty
         self.ridge = ridge
+
+    def for_target(self, y, weight, n_distinct):
+        if self.ridge is not None:
+            return self
+        counts = np.bincount(y[:, 0].astype(int), weights=weight)
+        weightless = counts[counts > 0].min() < WEIGHTLESS * counts.sum()
+        return clone(self).set_params(ridge=vanishing_ridge(1 if weightless else n_distinct))
 
     def check_target(self, y, trials=None):
         if np.any(y != np.floor(y)) or y.min() < 0:
@@ -175,7 +186,12 @@ class MultinomialExpert(Expert):
 
     def _strengths(self, q):
         """(q,) strengths of the ridges, the penalty's own included where it is one."""
-        return ridge(self.penalty, q, self.ridge, self.ridge)
+        return ridge(self.penalty, q, self.intercept_curvature, self.intercept_curvature)
+
+    @property
+    def intercept_curvature(self):
+        """Ridge strength of an intercept, per unit weight."""
+        return 0.0 if self.ridge is None else float(self.ridge)
 
     @property
     def slope_curvature(self):

@@ -26,6 +26,10 @@ class Gate(Component, ABC):
     uses_columns = True  # False for a gate that ignores X
     needs_independent_columns = False  # True where collinear columns have no density
 
+    def for_rows(self, n_distinct):
+        """The gate as it is fitted to so many rows: itself, unless a setting depends on them."""
+        return self
+
     @abstractmethod
     def initial(self, K, q):
         """Neutral parameters: equal probabilities."""

@@ -1,12 +1,14 @@
 """Penalties: each lives on the part whose M-step it enters and acts on standardised columns."""
 
 from .base import (
+    MANY_ROWS,
     Majoriser,
     Penalty,
     SeparablePenalty,
     is_active,
     is_sparse,
     ridge,
+    vanishing_ridge,
     with_checked_penalty,
     with_penalty_of,
 )
@@ -27,7 +29,9 @@ __all__ = [
     "SeparablePenalty",
     "is_active",
     "is_sparse",
+    "MANY_ROWS",
     "ridge",
+    "vanishing_ridge",
     "with_checked_penalty",
     "with_penalty_of",
 ]

@@ -80,6 +80,18 @@ def hash_rows(rows: Rows):
     return out
 
 
+def count_distinct(rows: Rows, enough: int) -> int:
+    """Number of distinct rows of positive weight; ``enough`` where there are at least so many."""
+    seen: set[int] = set()
+    for block in blocks(rows.n, 2 * enough):
+        part = rows.take(block)
+        key = hash_rows(part)
+        seen.update((key if part.weight is None else key[part.weight > 0]).tolist())
+        if len(seen) >= enough:
+            return enough
+    return len(seen)
+
+
 def _hash_values(values, key):
     bits = (np.ascontiguousarray(values, dtype=np.float64) + 0.0).view(np.uint64)
     return mix(bits ^ key) - mix(key)
