@@ -33,7 +33,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 test-slow: $(VENV)/.installed-dev
-	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) -m "slow and not gpu"
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow and not gpu"
 	$(MAKE) docs GALLERY=1
 	$(MAKE) test-lower
 

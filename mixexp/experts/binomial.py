@@ -61,7 +61,9 @@ class BinomialExpert(GLMExpert):
         return np.clip(super().initial_mean(y, weight, offset, trials), 1e-6, 1 - 1e-6)
 
     def mean(self, params, X, offset, trials):
-        p = np.clip(super().mean(params, X, offset, trials), 0, 1)
+        p = super().mean(params, X, offset, trials)
+        if self.link_name in ("log", "identity"):  # the others cannot leave the range
+            p = np.where((p > 0) & (p < 1), p, np.nan)
         return p if trials is None else p * trials[:, None, None]
 
     def _probability(self, mean, trials):

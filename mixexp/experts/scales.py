@@ -17,18 +17,18 @@ def bounded_scales(sigma, mass, lowest, ratio):
     sigma, mass : (..., K, m)
         Unbounded maximisers and the experts' weights; m may be 1 for the weights.
     """
-    sigma = np.maximum(sigma, lowest)
-    smallest = np.minimum.reduce(sigma, axis=-2)
-    if not (smallest < ratio * np.maximum.reduce(sigma, axis=-2)).any():
-        return sigma
+    floored = np.maximum(sigma, lowest)
+    smallest = np.minimum.reduce(floored, axis=-2)
+    if not (smallest < ratio * np.maximum.reduce(floored, axis=-2)).any():
+        return floored
     mass = np.broadcast_to(mass, sigma.shape)
-    out = np.moveaxis(sigma, -2, -1).copy()
-    flat, weights = (
-        out.reshape(-1, out.shape[-1]),
-        np.moveaxis(mass, -2, -1).reshape(-1, out.shape[-1]),
+    out = np.moveaxis(floored, -2, -1).copy()
+    flat, free, weights = (
+        array.reshape(-1, out.shape[-1])
+        for array in (out, np.moveaxis(sigma, -2, -1), np.moveaxis(mass, -2, -1))
     )
     for i in np.flatnonzero(flat.min(axis=1) < ratio * flat.max(axis=1)):
-        flat[i] = _ratio_bounded(flat[i], weights[i], lowest, ratio)
+        flat[i] = _ratio_bounded(free[i], weights[i], lowest, ratio)
     return np.moveaxis(flat.reshape(out.shape), -1, -2)
 
 

@@ -192,8 +192,8 @@ def softmax_glm_image(
     `closed_form`: the gate has no columns; `scaled`: the family has a scale sigma (else it is
     one); `exact`: the coefficients' step changes the residual sum of squares as its quadratic
     says (identity link).
-    Returns image and gradient (S, d), the penalty (S,), and sigma (S, K) before the bound on the
-    scales' ratio; the image holds its log.
+    Returns image and gradient (S, d), the penalty (S,), and sigma (S, K) before its bounds; the
+    image holds its log within the lower one.
     """
     S, K, qg = W.shape
     qe = B.shape[2]
@@ -228,8 +228,8 @@ def softmax_glm_image(
                 squares = max(extra[s, k] - (fall if exact else 0.0), 0.0)
                 occupied = mass[s, k] > 1e-12 * weight
                 value = math.sqrt(squares / mass[s, k]) if occupied else sigma[s, k]
-                new_sigma[s, k] = max(value, lowest)
-                image[s, K * (qg + qe) + k] = math.log(new_sigma[s, k])
+                new_sigma[s, k] = value
+                image[s, K * (qg + qe) + k] = math.log(max(value, lowest))
         penalty[s] = total
         if scaled:
             _scale_gradient(

@@ -38,10 +38,14 @@ class Law:
         self.model = model_of(case._replace(rows=rows), K)
         # only the default links have a mean at any predictor
         spread = 0.6 if link in (None, links(family)[0]) else 0.15
+        if family == "binomial" and link in ("identity", "log"):
+            spread = 0.03
         self.params = some_params(self.model, rows, spread=spread)
         self.rows, self.expert = rows.take(slice(0, N)), self.model.expert
         self.parts = predictive.components(self.model, self.params, self.rows)
-        assert np.isfinite(self.parts.mean).all()
+        design, offset = self.model.expert_design(self.rows.X), self.model.scaled_offset(self.rows)
+        means = self.expert.mean(self.params.expert, design, offset, self.rows.trials)
+        assert np.isfinite(means).all()
 
     def cdf(self, y):
         return predictive.cdf(self.parts, self.expert, y)
