@@ -195,13 +195,16 @@ def test_coefficients_on_the_users_scale_reproduce_the_predictions(gate, family,
         mean = mean * case.rows.trials[:, None]
     if case.expert.positive:
         mean = np.where(mean > 0, mean, np.nan)
+    clear = np.ones(len(X), dtype=bool)  # of the edge of the means' range
     if family == "binomial" and link in ("identity", "log"):
-        mean = np.where((mean > 0) & (mean < case.rows.trials[:, None]), mean, np.nan)
+        trials = case.rows.trials[:, None]
+        clear = (np.abs(mean - trials) > 1e-9 * trials).all(axis=1)
+        mean = np.where((mean > 0) & (mean < trials), mean, np.nan)
     # an expert without a mean at a row leaves its share to the others, if there are any
     with np.errstate(invalid="ignore"):
         share = special.softmax(np.where(np.isfinite(mean), logits, -np.inf), axis=1)
     by_hand = (share * np.nan_to_num(mean)).sum(axis=1)
-    assert_allclose(model.predict(X, **case.inputs), by_hand, rtol=1e-7)
+    assert_allclose(model.predict(X, **case.inputs)[clear], by_hand[clear], rtol=1e-7)
 
 
 @parts

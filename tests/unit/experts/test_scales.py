@@ -16,7 +16,7 @@ def surrogate(scales, sigma, mass):
 
 
 def best_on_a_grid(sigma, mass):
-    """Largest surrogate over floors t: the best scales for a floor are clip(sigma, t, t / ratio)."""
+    """Largest surrogate over floors t, for which clip(sigma, t, t / ratio) are best."""
     floors = np.geomspace(LOWEST, sigma.max(), 20_001)[:, None]
     return surrogate(np.clip(sigma, floors, floors / RATIO), sigma, mass).max()
 
