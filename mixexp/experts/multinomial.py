@@ -53,7 +53,7 @@ class MultinomialExpert(Expert):
     ridge : float or None, default=None
         As for `SoftmaxGate`: keeps the coefficients finite where an expert separates its
         classes perfectly, and costs nothing elsewhere. It covers the intercepts as well,
-        since an expert may see one class only. None: as in the gate; 1e-8 where a class has
+        since an expert may see one class only. None: as in the gate; 1e-7 where a class has
         less than a millionth of the weight, whose crumbs of likelihood shall not buy steep slopes.
     """
 

@@ -55,7 +55,7 @@ class SoftmaxGate(Gate):
         Strength of a ridge so small that it only matters where the gate separates the data
         perfectly and the slopes would grow without bound: there it keeps them finite, at the
         cost of about 0.05 of log-likelihood. It is per unit weight, as penalties are. None: what
-        the number n of distinct rows suggests, ``(30 n)^-3`` between 1e-16 and 1e-8.
+        the number n of distinct rows suggests, ``(15 n)^-3`` between 1e-16 and 1e-7.
     """
 
     kernel = "softmax"

@@ -298,19 +298,19 @@ def ridge(penalty: Penalty | None, q: int, everywhere: float = 0.0, intercept: f
 
 
 SMALLEST_RIDGE = 1e-16
-MANY_ROWS = 7183  # distinct rows from which on `vanishing_ridge` is the smallest
+MANY_ROWS = 14363  # distinct rows from which on `vanishing_ridge` is the smallest
 
 
 def vanishing_ridge(n_distinct: int) -> float:
     """Strength, per unit weight, of a ridge that only keeps the slopes of a separation finite.
 
     Where a threshold divides n rows, a slope S leaves about n / S of them undecided, and a ridge r
-    charges n r S^2 / 2: at the best slope both together cost about 1.5 n r^(1/3) of
-    log-likelihood, which ``(1 / (30 n))^3`` keeps at 0.05. Bounded by what rounding lets a fit
-    notice, and for few rows by 1e-8. The rows that count are the distinct ones: a ridge per unit
+    charges n r S^2 / 2: at the best slope both together cost of the order of n r^(1/3) of
+    log-likelihood, which ``(15 n)^-3`` keeps below 0.05. Bounded by what rounding lets a fit
+    notice, and for few rows by 1e-7. The rows that count are the distinct ones: a ridge per unit
     weight must depend neither on repetitions nor on the scale of the weights.
     """
-    return float(np.clip((30.0 * n_distinct) ** -3.0, SMALLEST_RIDGE, 1e-8))
+    return float(np.clip((15.0 * n_distinct) ** -3.0, SMALLEST_RIDGE, 1e-7))
 
 
 def with_checked_penalty(part, names):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import sklearn
 import statsmodels.api as sm
 from numpy.testing import assert_allclose
 from scipy import optimize
 from sklearn.linear_model import ElasticNet as TheirNet
 from sklearn.linear_model import Lasso, LogisticRegression
+from sklearn.utils.fixes import parse_version
 
 from mixexp import EM, L1, MCP, ElasticNet, MoEClassifier, MoERegressor
 from mixexp.experts import (
@@ -82,8 +84,10 @@ def binary(Z):
 
 def logistic(Z, y, strength):
     # saga leaves the intercept free, which liblinear would penalise
+    new = parse_version(sklearn.__version__) >= parse_version("1.8")
+    lasso = {"l1_ratio": 1.0} if new else {"penalty": "l1"}
     model = LogisticRegression(
-        C=1 / (len(y) * strength), l1_ratio=1.0, solver="saga", tol=1e-12, max_iter=100000
+        C=1 / (len(y) * strength), **lasso, solver="saga", tol=1e-12, max_iter=100000
     )
     return model.fit(Z, y)
 

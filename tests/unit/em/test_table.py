@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 from mixexp.em.rows import Rows
-from mixexp.em.starts.table import canonical_table, hash_rows, keyed_uniform, sample
+from mixexp.em.starts.table import canonical_table, count_distinct, hash_rows, keyed_uniform, sample
 
 
 @pytest.fixture
@@ -91,3 +91,15 @@ def test_uniforms_are_keyed_by_seed_and_row(rows):
     assert not np.array_equal(keyed_uniform(key, 1), u)
     assert 0 < u.min() and u.max() < 1
     assert abs(u.mean() - 0.5) < 4 / np.sqrt(12 * len(u))
+
+
+def test_distinct_rows_are_counted_once_whatever_their_order_and_weight(rng):
+    X, y = rng.standard_normal((50, 3)), rng.standard_normal((50, 1))
+    index = rng.permutation(np.repeat(np.arange(50), 4))
+    weight = np.concatenate([np.zeros(10), np.ones(40)])
+    rows = Rows(X, y)
+    assert count_distinct(rows, 1000) == 50
+    assert count_distinct(rows.take(index), 1000) == 50
+    assert count_distinct(rows._replace(weight=weight), 1000) == 40
+    assert count_distinct(rows._replace(weight=7.0 * weight), 1000) == 40
+    assert count_distinct(rows.take(index), 20) == 20
