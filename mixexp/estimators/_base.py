@@ -29,10 +29,12 @@ from ..em.params import MoEParams, stack, take
 from ..em.regular import is_regular
 from ..em.rows import Rows, Scaling, blocks, columns_with_density, standardisation
 from ..em.start import MultiStart
-from ..em.starts.table import count_distinct
+from ..em.starts.table import compact, count_distinct
 from ..em.status import Status
 from ..em.summary import FitSummary, counts
+from ..experts import Expert
 from ..experts.degree import monomial_names, with_monomials
+from ..gates import Gate
 from ..penalties import MANY_ROWS, with_checked_penalty
 from ._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from ._joint import JointMixin
@@ -80,6 +82,11 @@ class BaseMoE(JointMixin, CallbackSupportMixin, BaseEstimator):
 
     def _prepare(self, X, y, sample_weight, **inputs) -> tuple[MoEModel, Rows]:
         """The model on standardised columns and the rows, from checked input."""
+        gate, expert, rows = self._checked(X, y, sample_weight, **inputs)
+        return self._model(gate, expert, rows), rows
+
+    def _checked(self, X, y, sample_weight, **inputs) -> tuple[Gate, Expert, Rows]:
+        """The parts and the rows, from the user's input."""
         gate, expert = self._parts()
         X, target = self._check_data(X, y, expert)
         weight = self._weights(check_weight(sample_weight, X), y)
@@ -92,12 +99,16 @@ class BaseMoE(JointMixin, CallbackSupportMixin, BaseEstimator):
         if gate.joint:
             chosen = columns_with_density(rows, self._gate_columns, gate.needs_independent_columns)
             self._gate_columns = chosen
-        return self._model(gate, expert, rows), rows
+        positive = rows.n if rows.weight is None else int(np.count_nonzero(rows.weight))
+        check_n_experts(self.n_experts, positive)
+        return gate, expert, rows
 
     @with_callbacks
     def _fit(self, X, y, sample_weight, **inputs):
-        model, rows = self._prepare(X, y, sample_weight, **inputs)
-        start, given = self._start(model, rows)
+        gate, expert, given_rows = self._checked(X, y, sample_weight, **inputs)
+        rows = compact(given_rows)
+        model = self._model(gate, expert, rows)
+        start, given = self._start(model, given_rows)
         tasks = FitTasks(
             self,
             X,
@@ -204,11 +215,10 @@ class BaseMoE(JointMixin, CallbackSupportMixin, BaseEstimator):
         gate = with_checked_penalty(gate, names[self._gate_columns]).for_rows(n_distinct)
         expert = with_checked_penalty(expert, names[self._expert_columns])
         expert = self._tied_by_position(expert).for_target(rows.y, rows.weight, n_distinct)
-        positive = rows.n if rows.weight is None else int(np.count_nonzero(rows.weight))
-        K = check_n_experts(self.n_experts, positive)
         scaling = standardisation(rows, expert.scales_target, expert.scales_target_together)
         columns = self._gate_columns, self._expert_columns
-        return MoEModel(gate, expert, K, *columns, scaling, len(getattr(self, "classes_", ())))
+        n_classes = len(getattr(self, "classes_", ()))
+        return MoEModel(gate, expert, int(self.n_experts), *columns, scaling, n_classes)
 
     def _tied_by_position(self, expert):
         """The expert with names of tied columns turned into positions among its columns."""

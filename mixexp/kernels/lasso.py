@@ -7,9 +7,11 @@ them, the intercept first),
 
 is maximised over b. `coordinate_descent` takes one quadratic for every expert;
 `centred_descent` those of a softmax, whose coefficients sum to zero over the classes: there the
-moves are transfers between two classes of a column. Both keep the gradient at the current b, sweep
-over all coordinates, then over the non-zero ones until they rest, and end when a sweep over all
-moves nothing by more than ``tol``.
+moves are transfers between two classes of a column, and in the unpenalised intercept of one class
+against all others: the intercept of a class without rows would only creep along by transfers,
+which move another class as well. Both keep the gradient at the current b, sweep over all
+coordinates, then over the non-zero ones until they rest, and end when a sweep over all moves
+nothing by more than ``tol``.
 """
 
 from __future__ import annotations
@@ -186,9 +188,36 @@ def _add_row(g, member, cross, j, t, q):
 
 
 @helper
-def _class_sweep(pairs, total, g, b, l1, l2, least, active_only):
+def _intercepts(pairs, total, g, b, l1, l2, least):
+    """Each class's intercept against all others; the largest change of a gradient."""
     K, q = b.shape
     largest = 0.0
+    for k in range(K):
+        if total[k, 0, 0] <= least or l1[k, 0] > 0.0:
+            continue
+        curvature = total[k, 0, 0] + l2[k, 0] * (1.0 - 1.0 / K)
+        t = (g[k, 0] - l2[k, 0] * b[k, 0]) / curvature
+        largest = max(largest, abs(t) * curvature)
+        for l in range(K):
+            b[l, 0] -= t / K
+        b[k, 0] += t
+        for a in range(q):
+            g[k, a] -= t * total[k, 0, a]
+        pair = 0
+        for c in range(K):
+            for d in range(c + 1, K):
+                if c == k:
+                    _add_row(g, d, pairs[pair], 0, t, q)
+                elif d == k:
+                    _add_row(g, c, pairs[pair], 0, t, q)
+                pair += 1
+    return largest
+
+
+@helper
+def _class_sweep(pairs, total, g, b, l1, l2, least, active_only):
+    K, q = b.shape
+    largest = _intercepts(pairs, total, g, b, l1, l2, least)
     for j in range(q):
         if active_only:
             empty = True

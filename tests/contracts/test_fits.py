@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import sparse, special, stats
 
-from mixexp import EM, L2, MoEClassifier, MoERegressor
+from mixexp import EM, L2, MoEClassifier, MoERegressor, MultiStart
 from tests.contracts.cases import pairs, parts, problem
 
 SOLVER = EM(max_passes=3000, tol=1e-15, gradient_tol=1e-9)
@@ -304,3 +304,17 @@ def test_several_responses_are_independent_inside_an_expert():
     joint = np.log(model.gate_proba(X)) + logs.sum(axis=2)
     assert_allclose(model.log_prob(X, Y), special.logsumexp(joint, axis=1), rtol=1e-9)
     assert_allclose(model.loglik_, special.logsumexp(joint, axis=1).sum(), rtol=1e-9)
+
+
+@parts
+def test_order_and_repetition_change_no_bit_of_a_small_fit(gate, family):
+    case = problem(gate, family)
+    X, n = case.rows.X, case.rows.n
+    weight = np.random.default_rng(3).integers(0, 4, n)
+    index = np.random.default_rng(4).permutation(np.repeat(np.arange(n), weight))
+    start = MultiStart(0.1, max_rounds=0)
+    weighted = fit(case, start=start, sample_weight=weight.astype(float))
+    inputs = {name: value[index] for name, value in case.inputs.items()}
+    repeated = fit(case, X[index], case.y[index], start=start, **inputs)
+    assert np.array_equal(weighted.coef_, repeated.coef_)
+    assert weighted.loglik_ == repeated.loglik_

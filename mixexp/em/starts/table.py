@@ -15,6 +15,7 @@ from scipy import sparse
 
 from ..rows import Rows, blocks
 
+FEW_ROWS = 2000  # distinct rows below which a fit runs on the table itself
 DENSE = 4_000_000  # entries up to which the table of a sparse sample is made dense
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -115,21 +116,37 @@ def canonical_table(rows: Rows, table_size: int, seed: int) -> Table:
 
     Rows of weight zero are left out.
     """
+    index, merged, key = _merged(rows)
+    counted = rows.n if rows.weight is None else np.count_nonzero(rows.weight)
+    units = max(float(merged.sum()), float(counted))
+    if len(index) <= table_size:
+        return Table(_taken(rows, index, merged), key, True, units)
+    keep, sampled = _priority_sample(merged, keyed_uniform(key, seed), table_size)
+    size = min(units, float(table_size))
+    return Table(_taken(rows, index[keep], sampled), key[keep], False, size)
+
+
+def compact(rows: Rows) -> Rows:
+    """The rows of the complete canonical table where they are few, else the rows as they are.
+
+    A fit of few rows is thus the same, bit for bit, for every order of them, and for a weight of 2
+    as for the row twice: also where only rounding decides, as in a sample that is all separated.
+    """
+    if count_distinct(rows, FEW_ROWS) == FEW_ROWS:
+        return rows
+    index, merged, _ = _merged(rows)
+    return rows.take(index)._replace(weight=merged)
+
+
+def _merged(rows):
+    """Positions of the distinct rows of positive weight, their summed weights and their hashes."""
     key = hash_rows(rows)
     weight = np.ones(rows.n) if rows.weight is None else rows.weight
     order = np.argsort(key) if rows.weight is None else np.lexsort((weight, key))
     order = order[weight[order] > 0]
     sorted_key = key[order]
     first = np.flatnonzero(np.concatenate([[True], sorted_key[1:] != sorted_key[:-1]]))
-    merged = np.add.reduceat(weight[order], first)
-    index, key = order[first], sorted_key[first]
-    total = float(merged.sum())
-    units = max(total, float(np.count_nonzero(weight)))
-    if len(index) <= table_size:
-        return Table(_taken(rows, index, merged), key, True, units)
-    keep, sampled = _priority_sample(merged, keyed_uniform(key, seed), table_size)
-    size = min(units, float(table_size))
-    return Table(_taken(rows, index[keep], sampled), key[keep], False, size)
+    return order[first], np.add.reduceat(weight[order], first), sorted_key[first]
 
 
 def sample(table: Table, size: int, seed: int) -> Table:

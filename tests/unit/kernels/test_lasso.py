@@ -185,7 +185,7 @@ def test_a_transfer_is_the_best_of_all_amounts(seed):
         # two classes and one column: the whole problem is one transfer
         found = lasso.centred_descent(
             np.full((1, 1, 1, 1), curvature / 4),
-            np.array([[[slope], [0.0]]]),
+            np.array([[[slope / 2], [-slope / 2]]]),
             np.array([[[first], [second]]]),
             np.array([[[l1_first], [l1_second]]]),
             np.zeros((1, 2, 1)),
@@ -194,3 +194,18 @@ def test_a_transfer_is_the_best_of_all_amounts(seed):
         )[0, :, 0]
         assert_allclose(found.sum(), first + second, atol=1e-14)
         assert gain(found[0] - first) >= gain(amounts).max() - 1e-12
+
+
+def test_the_intercept_of_a_class_without_rows_is_solved_for_at_once():
+    """By transfers it would creep: they move a class of many rows as well."""
+    prob = np.array([1e-9, 0.4, 0.6 - 1e-9])
+    k, l = np.triu_indices(3, 1)
+    pairs = (prob[k] * prob[l]).reshape(1, 3, 1, 1)
+    extra = 1e-10
+    score = np.array([1e-9, -0.4e-9, -0.6e-9]).reshape(1, 3, 1)
+    start = np.array([-20.0, 9.0, 11.0]).reshape(1, 3, 1)
+    zeros = np.zeros((1, 3, 1))
+    found = lasso.centred_descent(pairs, score, start, zeros, zeros + extra, 1e-13, 3)
+    information = np.diag(prob) - np.outer(prob, prob)
+    left = score[0, :, 0] - information @ (found - start)[0, :, 0] - extra * found[0, :, 0]
+    assert_allclose(left, 0, atol=1e-12)
