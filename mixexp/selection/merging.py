@@ -126,7 +126,7 @@ def merge_path(
 ) -> MergePath:
     """Merge the experts of a fitted mixture, the closest pair first, down to one.
 
-    "measure" merges the mixing measure. The distance of two experts is
+    "measure" merges the mixing measure. The distance of two experts is ::
 
         w_i w_j / (w_i + w_j) (|b_i - b_j|^2 + sqrt(|a_i - a_j|^2 + |v_i - v_j|^2))
 
