@@ -13,14 +13,14 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 N_JOBS = None  # processes of our study
-EXPERT_STRENGTHS = (0.003, 0.03, 0.3, 1.0)
+EXPERT_STRENGTHS = (0.003, 0.03, 0.1, 0.3, 1.0, 10.0)
 GATE_STRENGTHS = (0.0003, 0.003, 0.03)
 EFFORT = {"n_starts": 0.1, "max_rounds": 1}
 TOLERANCES = {"max_passes": 200, "tol": 1e-9, "gradient_tol": 1e-4}
 CONFIGURATION = (
     f"SelectionStudy, n_experts 1-4, L2 on experts {EXPERT_STRENGTHS} and on the gate "
     f"{GATE_STRENGTHS}, follow=True, start=MultiStart(n_starts=0.1, max_rounds=1), "
-    "solver=EM(max_passes=200, tol=1e-9, gradient_tol=1e-4), criterion='cv' with 3 folds inside "
+    "solver=EM(max_passes=200, tol=1e-9, gradient_tol=1e-4), criterion='cv' with 10 folds inside "
     "the training fold, random_state 0"
 )
 
@@ -47,7 +47,7 @@ def _study(name):
         start=mixexp.MultiStart(**EFFORT), solver=mixexp.EM(**TOLERANCES)
     )
     return mixexp.SelectionStudy(
-        template, grid, criterion="cv", cv=3, follow=True, n_jobs=N_JOBS, random_state=0
+        template, grid, criterion="cv", cv=10, follow=True, n_jobs=N_JOBS, random_state=0
     )
 
 
@@ -124,6 +124,21 @@ def gmr_mean(K):
     return run
 
 
+def stepmix_numbers(K):
+    """Latent classes with covariates in the gate and a Gaussian of its own inside each."""
+
+    def run(X, y, X_test, y_test):
+        model = _stepmix(K, "gaussian_diag").fit(y[:, None], X)
+        inside = model.get_parameters()["measurement"]
+        means = np.ravel(inside["means"])
+        sigmas = np.sqrt(np.ravel(inside["covariances"]))
+        weights = _stepmix_gate(model, X_test)
+        density = (weights * norm.pdf(y_test[:, None], means, sigmas)).sum(axis=1)
+        return np.log(density), weights @ means
+
+    return run
+
+
 def boosting(X, y, X_test, y_test):
     from sklearn.ensemble import HistGradientBoostingRegressor
 
@@ -137,25 +152,28 @@ def stepmix_classes(K):
     """Latent classes with covariates in the gate and constant class probabilities inside."""
 
     def run(X, y, X_test):
-        from stepmix import StepMix
-
         classes, codes = np.unique(y, return_inverse=True)
-        model = StepMix(
-            n_components=K,
-            measurement="categorical",
-            structural="covariate",
-            n_steps=1,
-            n_init=5,
-            random_state=0,
-            verbose=0,
-            progress_bar=0,
-        )
-        model.fit(codes[:, None], X)
+        model = _stepmix(K, "categorical").fit(codes[:, None], X)
         weights = _stepmix_gate(model, X_test)
         inside = np.asarray(model.get_parameters()["measurement"]["pis"])
         return weights @ inside.reshape(K, -1)[:, : len(classes)], classes
 
     return run
+
+
+def _stepmix(K, measurement):
+    from stepmix import StepMix
+
+    return StepMix(
+        n_components=K,
+        measurement=measurement,
+        structural="covariate",
+        n_steps=1,
+        n_init=5,
+        random_state=0,
+        verbose=0,
+        progress_bar=0,
+    )
 
 
 def _stepmix_gate(model, X):
@@ -203,6 +221,7 @@ REGRESSORS = {
     **{f"cgmm GMR K={K}": cgmm_joint(K) for K in (2, 3, 4)},
     **{f"GaussianMixture K={K}": gaussian_mixture(K) for K in (2, 3, 4)},
     **{f"gmr K={K}": gmr_mean(K) for K in (2, 3)},
+    **{f"stepmix K={K}": stepmix_numbers(K) for K in (3, 4)},
     "boosting +": boosting,
 }
 CLASSIFIERS = {
