@@ -33,12 +33,18 @@ def count_units(rows: Rows) -> float:
 def expert_parameters(model: MoEModel, params) -> int:
     """Rows that one expert needs: its own free parameters, unless the family says otherwise.
 
-    Under a sparse penalty no slope counts: a penalised fit may have more of them than rows.
+    Under a sparse penalty only the slopes that it leaves alone count: a penalised fit may have
+    more slopes than rows. Of several experts the one that needs most.
     """
-    one = tree_map(lambda leaf: leaf[:1], params.expert)
-    if model.expert.sparse:
-        one = one._replace(coef=np.zeros_like(one.coef))
-    return model.expert.rows_needed(one)
+    own = params.expert
+    if not model.expert.sparse:
+        return model.expert.rows_needed(tree_map(lambda leaf: leaf[:1], own))
+    free = model.expert.penalty.free_columns(own.coef.shape[-1] - 1)
+    own = own._replace(coef=own.coef * np.concatenate([[True], free]))
+    experts = range(model.K if free.any() else 1)
+    return max(
+        model.expert.rows_needed(tree_map(lambda leaf, k=k: leaf[k : k + 1], own)) for k in experts
+    )
 
 
 def smallest_allowed(model: MoEModel, params, units: float) -> float:

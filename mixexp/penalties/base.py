@@ -18,6 +18,7 @@ from sklearn.base import clone
 from .._component import Component
 
 DUAL_STEPS = 2000  # enough for a few hundred slopes; the certificate tells if it was not
+EXCLUDED = 1e100  # stands for a weight of inf, so that strengths and values stay finite
 
 
 class Majoriser(NamedTuple):
@@ -149,7 +150,7 @@ class Penalty(Component, ABC):
         return self
 
     def free_columns(self, p: int):
-        """(p,) bool: columns that the penalty leaves alone."""
+        """(p,) bool: columns that the penalty leaves alone, in one member at least."""
         return np.zeros(p, dtype=bool)
 
     def together(self, chosen):
@@ -188,11 +189,26 @@ class SeparablePenalty(Penalty):
         """Penalty of slopes of absolute value ``size``, element by element, before weights."""
 
     def value(self, slopes):
-        each = self.slope_value(np.abs(slopes)) * self.column_weights(slopes.shape[-1])
+        each = self.slope_value(np.abs(slopes)) * self.slope_weights(slopes)
         return each.sum(axis=(-2, -1))
 
+    def slope_weights(self, slopes):
+        """`column_weights` in the shape of slopes (..., J, p)."""
+        weights = self.column_weights(slopes.shape[-1])
+        try:
+            return np.broadcast_to(weights, slopes.shape)
+        except ValueError:
+            raise ValueError(
+                f"{type(self).__name__}: weights of shape {weights.shape} do not fit slopes of "
+                f"{slopes.shape[-2]} members (experts or classes) and {slopes.shape[-1]} columns. "
+                "A search for starts fits fewer experts as well: give labels or a fit as the start."
+            ) from None
+
     def column_weights(self, p: int):
-        """(p,) weights of the columns; 0 leaves a column unpenalised."""
+        """(p,) weights of the columns, or (..., J, p) of single slopes.
+
+        0 leaves a slope unpenalised; `EXCLUDED`, in the place of inf, holds it at zero.
+        """
         if self.weights is None:
             return np.ones(p)
         if isinstance(self.weights, dict):
@@ -200,19 +216,31 @@ class SeparablePenalty(Penalty):
                 f"{type(self).__name__}(weights=...) by name needs columns with names: fit a frame."
             )
         weights = np.asarray(self.weights, dtype=float)
-        if weights.shape != (p,) or not np.all((weights >= 0) & np.isfinite(weights)):
+        if weights.shape[-1:] != (p,) or not np.all(weights >= 0):
             raise ValueError(
-                f"{type(self).__name__}: weights must be {p} finite numbers >= 0, one for each "
-                f"column of its part; got an array of shape {weights.shape}."
+                f"{type(self).__name__}: weights must be {p} numbers >= 0, one for each column of "
+                "its part, or such a line for each of its members (experts or classes); got an "
+                f"array of shape {weights.shape} with minimum {weights.min(initial=np.inf):g}."
             )
-        return weights
+        return np.minimum(weights, EXCLUDED)
 
     def check(self, p, centred=False):
         super().check(p, centred)
-        self.column_weights(p)
+        weights = self.column_weights(p)
+        if not self.sparse and (weights.ndim > 1 or np.any(weights == EXCLUDED)):
+            raise ValueError(
+                f"{type(self).__name__} sets no slope to zero: its weights must be {p} finite "
+                "numbers, one for each column; use L1 for weights of single slopes or of inf."
+            )
+        if not self.active and np.any(weights == EXCLUDED):
+            raise ValueError(
+                f"{type(self).__name__}: weights of inf need alpha > 0; to leave the other slopes "
+                "unpenalised, give them a weight of 0."
+            )
 
     def free_columns(self, p):
-        return self.column_weights(p) == 0
+        weights = self.column_weights(p)
+        return (weights == 0).any(axis=tuple(range(weights.ndim - 1)))
 
     def named(self, names):
         if not isinstance(self.weights, dict):
@@ -229,7 +257,8 @@ class SeparablePenalty(Penalty):
     def take(self, positions):
         if self.weights is None:
             return self
-        return clone(self).set_params(weights=np.asarray(self.weights, dtype=float)[positions])
+        weights = np.asarray(self.weights, dtype=float)[..., positions]
+        return clone(self).set_params(weights=weights)
 
     def subgradient(self, slopes, gradient, centred=False):
         l1, l2 = self.majoriser(slopes)
@@ -246,12 +275,13 @@ class SeparablePenalty(Penalty):
 
     def zero_strength(self, gradient, centred=False):
         size = np.abs(gradient)
+        weights = self.slope_weights(gradient)
         if centred:
-            # half the range: the multiplier lies in the middle
-            size = 0.5 * (gradient.max(axis=-2) - gradient.min(axis=-2))
-        weights = self.column_weights(gradient.shape[-1])
+            # every two members' intervals g +- alpha w must meet, for one multiplier to lie in all
+            size = gradient[..., :, None, :] - gradient[..., None, :, :]
+            weights = weights[..., :, None, :] + weights[..., None, :, :]
         penalised = weights > 0
-        largest = float((size[..., penalised] / weights[penalised]).max(initial=0.0))
+        largest = float((size[penalised] / weights[penalised]).max(initial=0.0))
         share = self.l1_share()
         return largest / share if share > 0 else (np.inf if largest > 0 else 0.0)
 

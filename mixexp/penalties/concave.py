@@ -16,13 +16,13 @@ class _Concave(SeparablePenalty):
         raise NotImplementedError
 
     def majoriser(self, slopes):
-        weights = self.column_weights(slopes.shape[-1])
-        return Majoriser(self.slope(np.abs(slopes)) * weights, np.zeros(slopes.shape))
+        l1 = self.slope(np.abs(slopes)) * self.slope_weights(slopes)
+        return Majoriser(l1, np.zeros(slopes.shape))
 
     def prox(self, slopes, step):
         """The best of the stationary points of the one-dimensional problem, by its value."""
         size = np.abs(slopes)
-        weights = step * self.column_weights(slopes.shape[-1]) + np.zeros(size.shape)
+        weights = step * self.slope_weights(slopes)
         candidates = self._stationary(size, weights)
         values = [0.5 * (u - size) ** 2 + weights * self.slope_value(u) for u in candidates]
         best = np.argmin(values, axis=0)
@@ -44,8 +44,8 @@ class MCP(_Concave):
         Slope of the penalty at zero.
     gamma : float, default=3.0
         Above 1. Large values approach `L1`; small ones leave large slopes alone sooner.
-    weights : None, (p,) array or dict
-        As for `L1`; they multiply the whole penalty of a column.
+    weights : None, (p,) or (J, p) array, or dict
+        As for `L1`; they multiply the whole penalty of a slope.
     """
 
     def __init__(self, alpha=0.1, gamma=3.0, weights=None):
@@ -80,8 +80,8 @@ class SCAD(_Concave):
     alpha : float, default=0.1
     gamma : float, default=3.7
         Above 2.
-    weights : None, (p,) array or dict
-        As for `L1`; they multiply the whole penalty of a column.
+    weights : None, (p,) or (J, p) array, or dict
+        As for `L1`; they multiply the whole penalty of a slope.
     """
 
     def __init__(self, alpha=0.1, gamma=3.7, weights=None):

@@ -37,11 +37,10 @@ class L2(SeparablePenalty):
         return 0.5 * self.strength() * size**2
 
     def majoriser(self, slopes):
-        weights = self.column_weights(slopes.shape[-1])
-        return Majoriser(np.zeros(slopes.shape), self.strength() * weights + np.zeros(slopes.shape))
+        return Majoriser(np.zeros(slopes.shape), self.strength() * self.slope_weights(slopes))
 
     def prox(self, slopes, step):
-        return slopes / (1 + step * self.strength() * self.column_weights(slopes.shape[-1]))
+        return slopes / (1 + step * self.strength() * self.slope_weights(slopes))
 
     def l1_share(self):
         return 0.0
@@ -57,7 +56,7 @@ class ElasticNet(SeparablePenalty):
     ----------
     alpha : float, default=0.1
     l1_ratio : float in [0, 1], default=0.5
-    weights : None, (p,) array or dict
+    weights : None, (p,) or (J, p) array, or dict
         As for `L1`.
     """
 
@@ -81,7 +80,7 @@ class ElasticNet(SeparablePenalty):
         return self.strength() * (ratio * size + 0.5 * (1 - ratio) * size**2)
 
     def majoriser(self, slopes):
-        strength = self.strength() * self.column_weights(slopes.shape[-1]) + np.zeros(slopes.shape)
+        strength = self.strength() * self.slope_weights(slopes)
         return Majoriser(self._ratio() * strength, (1 - self._ratio()) * strength)
 
     def prox(self, slopes, step):
@@ -111,9 +110,11 @@ class L1(SeparablePenalty):
     ----------
     alpha : float, default=0.1
         Strength, at least 0.
-    weights : None, (p,) array or dict, default=None
+    weights : None, (p,) or (J, p) array, or dict, default=None
         Factors on the strength, one a column of the part; a dict names columns, the others
-        have 1. A weight of 0 leaves a column unpenalised.
+        have 1. A weight of 0 leaves a column unpenalised, inf keeps it out. A line for each of
+        the J members (experts of a regression; classes of a gate or a multinomial expert) weighs
+        single slopes; experts then have names, so give a ``start`` that says which is which.
     """
 
     def __init__(self, alpha=0.1, weights=None):
@@ -124,7 +125,7 @@ class L1(SeparablePenalty):
         return self.strength() * size
 
     def majoriser(self, slopes):
-        strength = self.strength() * self.column_weights(slopes.shape[-1]) + np.zeros(slopes.shape)
+        strength = self.strength() * self.slope_weights(slopes)
         return Majoriser(strength, np.zeros(slopes.shape))
 
     def prox(self, slopes, step):
@@ -147,7 +148,7 @@ class AdaptiveL1(L1):
     power : float, default=1.0
     floor : float, default=1e-6
         Initial slopes count as at least this; above 0.
-    weights : None, (p,) array or dict
+    weights : None, (p,) or (J, p) array, or dict
         Further factors, as for `L1`.
     """
 

@@ -12,6 +12,7 @@ from mixexp.em.rows import Rows, Scaling
 from mixexp.experts import GaussianExpert, PoissonExpert
 from mixexp.experts.glm import GLMParams
 from mixexp.gates import SoftmaxGate, SoftmaxParams
+from mixexp.penalties import L1
 
 
 def model(expert, K=2):
@@ -53,6 +54,23 @@ def test_counts_may_have_smaller_experts():
     mass = np.array([4.0, 196.0])
     assert is_regular(model(PoissonExpert()), params(1.0, 1.0), mass, 200)
     assert not is_regular(model(PoissonExpert()), params(1.0, 1.0), mass - [0.1, -0.1], 200)
+
+
+def test_of_penalised_slopes_those_that_are_left_alone_need_rows():
+    p = params(1.0, 1.0)
+    coef = np.zeros((2, 1, 5))
+    coef[0, 0, 1:3], coef[1, 0, 1:5] = 1.0, 1.0  # two slopes, and four
+    p = p._replace(expert=p.expert._replace(coef=coef))
+    mass = np.array([11.0, 189.0])  # 5 % and 2 x (1 + 1 + 4) lie around
+
+    def with_weights(weights):
+        expert = GaussianExpert(penalty=L1(0.1, weights=weights))
+        return is_regular(model(expert)._replace(expert_columns=np.arange(4)), p, mass, 200)
+
+    assert with_weights(None)
+    assert with_weights([0, 0, 1, 1])  # 2 x (1 + 1 + 2)
+    assert not with_weights(np.zeros(4))
+    assert not with_weights([[1, 1, 1, 1], [0, 0, 0, 0]])
 
 
 def test_one_expert_is_regular():
