@@ -14,8 +14,12 @@ from mixexp import __version__
 
 FAMILIES = ("auto", "gaussian", "poisson", "gamma", "binomial", "multinomial")
 # what decides: tests hold the list against the registry, which is costly to import here
+GATES = ("softmax", "gaussian", "constant")
+COVARIANCES = ("full", "diagonal", "spherical")
+PENALTIES = ("l2", "l1", "mcp", "scad", "group")
 CRITERIA = ("bic", "aic", "aicc", "aic3", "caic", "icl", "mbic", "ebic", "nec", "slope", "cv")
 MAX_EXPERTS = 50
+MAX_DEGREE = 5
 
 
 class Parser(argparse.ArgumentParser):
@@ -79,6 +83,10 @@ def _add_study(add: argparse.ArgumentParser) -> None:
     option("--target", required=True, help="column to explain")
     option("--experts", default=None, help="numbers of experts, such as 1-6 or 1,2,4 (1-6)")
     option("--family", default="auto", choices=FAMILIES, help="family of the experts")
+    option("--gate", type=_gates, default=GATES[:1], help="gates to compare (softmax)")
+    option("--gate-covariance", type=_covariances, default=COVARIANCES[:1],
+           help="covariances of Gaussian gates to compare (full)")  # fmt: skip
+    option("--degree", type=_degrees, default=(1,), help="degrees of Gaussian experts, 1-3 (1)")
     option("--criterion", default="bic", choices=CRITERIA, help="what decides (bic)")
     option("--one-se", action="store_true", help="with cv: the simplest within one standard error")
     option("--folds", type=_whole, default=5, help="folds of the cross-validation, 0 for none (5)")
@@ -91,8 +99,9 @@ def _add_study(add: argparse.ArgumentParser) -> None:
     option("--categorical", type=_names, default=(), help="columns to treat as categories")
     option("--keep", type=_names, default=(), help="columns to use although they look like keys")
     option("--drop", type=_names, default=(), help="columns to leave out")
-    option("--penalty", type=_strengths, default=None, help="L2 strengths of the experts, 0,0.01")
-    option("--gate-penalty", type=_strengths, default=None, help="L2 strengths of the gate")
+    option("--penalty", type=_strengths, default=None, help="penalties of the experts to compare: "
+           "strengths of L2, such as 0,0.01, or of another kind, such as l1:0.01,0.03")  # fmt: skip
+    option("--gate-penalty", type=_strengths, default=None, help="the same of the gate")
     option("--checkpoint", default=None, help="folder of finished fits, to continue from")
     option("--seed", type=_whole, default=0, help="seed of starts, folds and residuals (0)")
     option("--jobs", type=_whole, default=0, help="processes; 0 is one for each core")
@@ -125,18 +134,53 @@ def _whole(text: str) -> int:
     return value
 
 
-def _strengths(text: str) -> tuple[float, ...]:
+def _strengths(text: str) -> tuple[tuple[str, float], ...]:
+    """Kinds and strengths of penalties, from "0,0.01" or "l1:0.01,0.03"."""
+    kind, colon, numbers = text.rpartition(":")
+    kind = kind.strip().lower() if colon else "l2"
+    if kind not in PENALTIES:
+        raise argparse.ArgumentTypeError(
+            f"{kind!r} is none of the penalties {', '.join(PENALTIES)}"
+        )
     try:
-        values = tuple(float(part) for part in text.split(","))
+        values = tuple(float(part) for part in numbers.split(","))
     except ValueError:
         values = (-1.0,)
     if not all(0 <= value < float("inf") for value in values):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers of at least 0")
-    return values
+        raise argparse.ArgumentTypeError(f"{numbers!r} is no list of numbers of at least 0")
+    return tuple((kind, value) for value in values)
+
+
+def _gates(text: str) -> tuple[str, ...]:
+    return _some_of(GATES, text)
+
+
+def _covariances(text: str) -> tuple[str, ...]:
+    return _some_of(COVARIANCES, text)
+
+
+def _some_of(known: Sequence[str], text: str) -> tuple[str, ...]:
+    names = _names(text)
+    if not names or not set(names) <= set(known):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of {', '.join(known)}")
+    return tuple(dict.fromkeys(names))
+
+
+def _degrees(text: str) -> tuple[int, ...]:
+    try:
+        found = parse_counts(text, "--degree", MAX_DEGREE)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return tuple(found)
 
 
 def parse_experts(text: str) -> list[int]:
-    """Numbers of experts from "3", "1-6" or "1,2,4-6".
+    """Numbers of experts from "3", "1-6" or "1,2,4-6"; see `parse_counts`."""
+    return parse_counts(text, "--experts", MAX_EXPERTS)
+
+
+def parse_counts(text: str, option: str, most: int) -> list[int]:
+    """Whole numbers from "3", "1-6" or "1,2,4-6".
 
     Raises
     ------
@@ -147,12 +191,12 @@ def parse_experts(text: str) -> list[int]:
     for part in text.split(","):
         ends = part.strip().split("-")
         if len(ends) > 2 or not all(end.strip().isdecimal() for end in ends):
-            raise ValueError(f"--experts {text!r} is not understood; write 1-6 or 1,2,4")
+            raise ValueError(f"{option} {text!r} is not understood; write 1-{most} or 1,2")
         first, last = int(ends[0]), int(ends[-1])
         if last < first or first < 1:
-            raise ValueError(f"--experts {text!r} must count upwards from at least 1")
-        if last > MAX_EXPERTS:
-            raise ValueError(f"--experts {text!r} goes beyond {MAX_EXPERTS}, the most allowed")
+            raise ValueError(f"{option} {text!r} must count upwards from at least 1")
+        if last > most:
+            raise ValueError(f"{option} {text!r} goes beyond {most}, the most allowed")
         found.update(range(first, last + 1))
     return sorted(found)
 
@@ -163,10 +207,11 @@ def study(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     from mixexp.report.run import StudyPlan, study_table
     from mixexp.selection.prepare import Roles
 
-    if options.penalty and len(options.penalty) > 1 and options.criterion != "cv":
+    _check_strengths(options)
+    if "gaussian" in options.gate and len(options.gate) > 1 and options.criterion != "cv":
         raise ValueError(
-            "several penalty strengths need --criterion cv: information criteria count every "
-            "parameter in full, whatever its penalty"
+            "a Gaussian gate models the columns as well, so that its criteria cannot be compared "
+            "with those of other gates: compare them by --criterion cv, or study them apart"
         )
     if options.criterion == "cv" and options.folds == 0:
         raise ValueError("--criterion cv needs --folds of at least 2")
@@ -178,8 +223,8 @@ def study(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     )  # fmt: skip
     plan = StudyPlan(
         None if options.experts is None else parse_experts(options.experts), options.criterion,
-        options.one_se, options.folds, options.penalty, options.gate_penalty, options.seed,
-        options.jobs, options.checkpoint,
+        options.one_se, options.folds, options.penalty, options.gate_penalty, options.gate,
+        options.gate_covariance, options.degree, options.seed, options.jobs, options.checkpoint,
     )  # fmt: skip
     command = f"mixexp {shlex.join(arguments)}"
     with progress(options.quiet) as report:
@@ -189,6 +234,16 @@ def study(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         print(found.result.headline())
         print(f"Report: {page}")
     return 0
+
+
+def _check_strengths(options: argparse.Namespace) -> None:
+    for asked in (options.penalty or (), options.gate_penalty or ()):
+        ridges = [value for kind, value in asked if kind == "l2"]
+        if len(ridges) > 1 and options.criterion != "cv":
+            raise ValueError(
+                "several strengths of an L2 penalty need --criterion cv: information criteria "
+                "count every parameter in full, whatever its penalty"
+            )
 
 
 def predict(options: argparse.Namespace, arguments: Sequence[str]) -> int:

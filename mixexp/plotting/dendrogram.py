@@ -40,7 +40,7 @@ def plot_dendrogram(path: Any, ax: Any = None) -> Any:
     cut = _cut(linkage, path.n_experts, total)
     ax.axhline(cut, color=INK, lw=1, ls=(0, (4, 3)), label=f"{path.n_experts} experts chosen")
     ax.set_xticks(10 * np.arange(total) + 5)
-    ax.set_xticklabels([f"{leaf}\n{100 * path.weights[leaf]:.0f} %" for leaf in leaves])
+    ax.set_xticklabels([f"{leaf + 1}\n{100 * path.weights[leaf]:.0f} %" for leaf in leaves])
     for tick, leaf in zip(ax.get_xticklabels(), leaves, strict=True):
         tick.set_color(colour(groups[leaf]))
     ax.set_ylim(-0.02 * top, top)

@@ -40,7 +40,7 @@ th, td { padding:.36rem .5rem; text-align:right; border-bottom:1px solid var(--l
 th + th, td + td { padding-left:.75rem; }
 th { font-weight:600; color:var(--muted); vertical-align:bottom; }
 th:first-child, td:first-child { text-align:left; position:sticky; left:0; background:#fff;
-  max-width:20rem; min-width:6.5rem; white-space:normal; overflow-wrap:anywhere; }
+  max-width:20rem; min-width:9rem; white-space:normal; overflow-wrap:anywhere; }
 td.text, th.text { text-align:left; }
 tr.chosen td, tr.chosen td:first-child { background:#eaf1f9; font-weight:600; }
 tr.off td { color:var(--muted); }
@@ -57,7 +57,7 @@ code { font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace; font-si
   h1 { font-size:1.4rem; }
   .headline { font-size:1rem; }
   th, td { padding:.32rem .5rem; }
-  th:first-child, td:first-child { max-width:9.5rem; }
+  th:first-child, td:first-child { max-width:9.5rem; min-width:7.5rem; }
 }
 @media print { main { max-width:none; } section { break-inside:avoid-page; } }
 """

@@ -9,6 +9,7 @@ from typing import Any
 from mixexp.report import sections
 from mixexp.report.html import esc, facts, page
 from mixexp.selection.explain import Explanation
+from mixexp.selection.merging import MergePath
 from mixexp.selection.result import StudyResult
 from mixexp.selection.table_model import TableModel
 
@@ -23,12 +24,16 @@ class TableStudy:
     model : TableModel
         The chosen model with its preprocessing.
     explanation : Explanation
+    merging : MergePath or None
+        The experts of the largest fit, merged one by one.
     target : str
         Name of the target.
     source : str
         Name of the data file.
-    family : str
-        Family of the chosen model.
+    family, gate : str
+        Names of the family and of the gate of the chosen model.
+    degree : int
+        Degree of its experts.
     notes : tuple of str
         What was done to the table.
     command : str
@@ -40,9 +45,12 @@ class TableStudy:
     result: StudyResult
     model: TableModel
     explanation: Explanation
+    merging: MergePath | None
     target: str
     source: str
     family: str
+    gate: str
+    degree: int
     notes: tuple[str, ...]
     command: str
     versions: Mapping[str, str]

@@ -15,9 +15,12 @@ from joblib import cpu_count
 
 from mixexp import __version__
 from mixexp.estimators import MoEClassifier, MoERegressor
+from mixexp.penalties import L1, L2, MCP, SCAD, GroupLasso
 from mixexp.report.page import TableStudy
 from mixexp.selection.explain import explain
+from mixexp.selection.merging import MergePath, merge_path
 from mixexp.selection.prepare import Prepared, Roles, prepare
+from mixexp.selection.result import StudyResult
 from mixexp.selection.study import Progress, SelectionStudy
 from mixexp.selection.table_model import TableModel
 from mixexp.selection.tables import TableError, read_table
@@ -25,6 +28,7 @@ from mixexp.selection.tables import TableError, read_table
 # Classes are often separated by a mixture, and then the likelihood has no finite maximum.
 CLASS_PENALTY = 1e-3
 DEFAULT_EXPERTS = (1, 2, 3, 4, 5, 6)
+KINDS = {"l2": L2, "l1": L1, "mcp": MCP, "scad": SCAD, "group": GroupLasso}
 PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "pandas", "joblib")
 
 
@@ -42,8 +46,12 @@ class StudyPlan:
         With "cv": the simplest fit within one standard error.
     folds : int
         0 for no cross-validation.
-    penalties, gate_penalties : sequence of float or None
-        Strengths of L2 penalties to compare.
+    penalties, gate_penalties : sequence of (str, float) or None
+        Kinds ("l2", "l1", "mcp", "scad", "group") and strengths of penalties to compare.
+    gates, gate_covariances : sequence of str
+        Gates to compare, and covariance structures of the Gaussian ones.
+    degrees : sequence of int
+        Degrees of Gaussian experts to compare.
     seed : int
     jobs : int
         Processes; 0 is one for each core.
@@ -55,8 +63,11 @@ class StudyPlan:
     criterion: str = "bic"
     one_se: bool = False
     folds: int = 5
-    penalties: Sequence[float] | None = None
-    gate_penalties: Sequence[float] | None = None
+    penalties: Sequence[tuple[str, float]] | None = None
+    gate_penalties: Sequence[tuple[str, float]] | None = None
+    gates: Sequence[str] = ("softmax",)
+    gate_covariances: Sequence[str] = ("full",)
+    degrees: Sequence[int] = (1,)
     seed: int = 0
     jobs: int = 0
     checkpoint: str | Path | None = None
@@ -120,9 +131,12 @@ def study_table(
         result=study.result_,
         model=model,
         explanation=explain(model, prepared, random_state=plan.seed),
+        merging=_merging(study.result_, prepared),
         target=roles.target,
         source=Path(path).name,
         family=study.best_params_.get("expert", prepared.families[0]),
+        gate=study.best_params_.get("gate", "softmax"),
+        degree=study.best_params_.get("expert__degree", 1),
         notes=(
             *read_notes,
             *prepared.notes,
@@ -137,6 +151,24 @@ def study_table(
     )
 
 
+def _merging(result: StudyResult, prepared: Prepared) -> MergePath | None:
+    """The merge path of the largest regular fit beside the winner; None where none can be merged.
+
+    By the mixing measure for softmax gates and Gaussian experts, for which its theory is made,
+    else by entropy.
+    """
+    table, settings = result.table, result.best_params_
+    same = table["regular"] & (table["cell"] == table["cell"].iloc[result.chosen])
+    sizes = table.loc[same, "n_experts"]
+    own = settings.get("expert", prepared.families[0]) == "gaussian"
+    measure = own and settings.get("gate", "softmax") == "softmax"
+    if not len(sizes) or sizes.max() < (3 if measure else 4):
+        return None
+    model = result.models[int(sizes.idxmax())]
+    method = "measure" if measure else "entropy"
+    return merge_path(model, prepared.X, prepared.y, method=method, **prepared.inputs)
+
+
 def _template(prepared: Prepared) -> Any:
     halves = {
         "gate_features": prepared.gate_features,
@@ -147,16 +179,40 @@ def _template(prepared: Prepared) -> Any:
     return MoERegressor(expert=prepared.families[0], **halves)
 
 
-def _grid(prepared: Prepared, plan: StudyPlan, experts: Sequence[int]) -> dict[str, list[Any]]:
-    grid: dict[str, list[Any]] = {"n_experts": list(experts)}
-    if len(prepared.families) > 1:
-        grid["expert"] = list(prepared.families)
-    default = [CLASS_PENALTY] if prepared.classifies else None
-    for name, asked in (("expert", plan.penalties), ("gate", plan.gate_penalties)):
-        strengths = default if asked is None else list(asked)
-        if strengths is not None:
-            grid[f"{name}__penalty"] = strengths
-    return grid
+def _grid(prepared: Prepared, plan: StudyPlan, experts: Sequence[int]) -> list[dict[str, Any]]:
+    """The collection: families x gates, each with the settings that it has."""
+    if tuple(plan.degrees) != (1,) and "gaussian" not in prepared.families:
+        raise TableError(f"--degree is for Gaussian experts; here they are {prepared.families[0]}")
+    return [
+        {"n_experts": list(experts)}
+        | _expert_settings(family, prepared, plan)
+        | _gate_settings(gate, prepared, plan)
+        for family in prepared.families
+        for gate in plan.gates
+    ]
+
+
+def _expert_settings(family: str, prepared: Prepared, plan: StudyPlan) -> dict[str, Any]:
+    settings: dict[str, Any] = {"expert": [family]} if len(prepared.families) > 1 else {}
+    if family == "gaussian" and tuple(plan.degrees) != (1,):
+        settings["expert__degree"] = list(plan.degrees)
+    penalties = _penalties(plan.penalties, prepared)
+    return settings if penalties is None else settings | {"expert__penalty": penalties}
+
+
+def _gate_settings(gate: str, prepared: Prepared, plan: StudyPlan) -> dict[str, Any]:
+    settings: dict[str, Any] = {} if tuple(plan.gates) == ("softmax",) else {"gate": [gate]}
+    if gate == "gaussian":
+        return settings | {"gate__covariance": list(plan.gate_covariances)}
+    penalties = _penalties(plan.gate_penalties, prepared) if gate == "softmax" else None
+    return settings if penalties is None else settings | {"gate__penalty": penalties}
+
+
+def _penalties(asked: Sequence[tuple[str, float]] | None, prepared: Prepared) -> list[Any] | None:
+    """Penalties to compare; None leaves the part without."""
+    if asked is None:
+        return [CLASS_PENALTY] if prepared.classifies else None
+    return [KINDS[kind](alpha) if alpha > 0 else None for kind, alpha in asked]
 
 
 def _penalty_notes(prepared: Prepared, plan: StudyPlan) -> list[str]:

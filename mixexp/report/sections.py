@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixexp.plotting import plot_criteria, plot_gate_regions
+from mixexp.report.choices import choices
 from mixexp.report.figures import figure, grid
 from mixexp.report.html import bullets, esc, frame, number, table
 from mixexp.report.pictures import check_figures, prediction_figures
@@ -22,6 +23,18 @@ FORMULAS = {
     "gamma": "a gamma distribution whose mean is the exponential of its own line",
     "binomial": "a binomial distribution whose log-odds follow its own line",
     "multinomial": "a softmax regression of its own",
+}
+GATE_TEXTS = {
+    "softmax": "Centred over the experts: a larger value pulls rows with a larger column towards "
+    "that expert.",
+    "gaussian": "Weights, centres and spreads of the experts' regions; they are part of a joint "
+    "model of all columns.",
+    "constant": "The logarithms of the experts' shares, centred.",
+}
+GATES = {
+    "softmax": "a softmax of its own lines",
+    "gaussian": "which holds a normal distribution of the columns for every expert",
+    "constant": "which is the same for all rows",
 }
 FAMILY_NAMES = {name: name for name in FORMULAS} | {"gaussian": "Gaussian", "poisson": "Poisson"}
 
@@ -58,6 +71,7 @@ def comparison(study: TableStudy) -> str:
         _criteria_table(result)
         + f'<p class="muted">{esc(TABLE_TEXT + CV_TEXT * ("cv_loglik" in result.table))}</p>'
         + grid(curves)
+        + choices(study)
         + _baseline(study)
         + _notes(result.notes)
         + "<h3>What the criteria mean</h3>"
@@ -73,20 +87,20 @@ def _criteria_table(result: Any) -> str:
     lines, scored = result.table, "cv_loglik" in result.table
     best = result.winners()
     names = ["aic", "bic", "icl"] + [n for n in (result.criterion,) if n not in BUILT_IN]
-    head = ["Model", "Log-likelihood", "Parameters", *[_label(n) for n in names]]
+    head = ["Model", "Log-lik.", "Params", *[_label(n) for n in names]]
     head += ["CV per row", "Behind best"] if scored else []
-    head += ["Weight", "Optima", "Hits", "Status"]
+    head += ["Weight", "Optima (hits)", "Status"]
     rows, classes = [], []
     for i, row in lines.iterrows():
         size = _bold(f"{row['n_free']:.0f}", False, row["n_free"])
-        cells = [esc(row["label"]), number(row["loglik"]), size]
+        cells = [esc(row["label"]).replace("K = ", "K&nbsp;=&nbsp;"), number(row["loglik"]), size]
         cells += [_bold(_score(n, row[n]), best.get(n) == i, row[n]) for n in names]
         if scored:
             cells.append(_bold(_pm(row["cv_loglik"], row["cv_se"]), best.get("cv") == i, 0.0))
             cells.append(_pm(row["cv_gap"], row["cv_gap_se"]) if row["cv_gap"] != 0 else "0")
         cells += [
             _weight(row["weight"]),
-            esc(row["optima"]), esc(row["hits"]), esc(_status(row)),
+            f"{row['optima']} ({row['hits']})", esc(_status(row)),
         ]  # fmt: skip
         rows.append(cells)
         off = not row["in_grid"] or not row["regular"]
@@ -96,8 +110,8 @@ def _criteria_table(result: Any) -> str:
 
 TABLE_TEXT = (
     "Blue: the best of each column; shaded: the chosen fit. Weight: how the deciding criterion "
-    "shares its belief. Optima: distinct maxima that the starts met; hits: starts that met the "
-    "best one."
+    "shares its belief. Optima: distinct maxima that the starts met; hits: the starts that met "
+    "the best one."
 )
 CV_TEXT = " CV per row: cross-validated log-likelihood with its standard error."
 BUILT_IN = ("aic", "bic", "icl", "cv")
@@ -160,11 +174,14 @@ def _baseline(study: TableStudy) -> str:
 def chosen_model(study: TableStudy) -> str:
     """The model in words, gate and experts by name, and where each expert works."""
     explanation, several = study.explanation, len(study.explanation.sizes) > 1
+    formula = FORMULAS[study.family]
+    if study.degree > 1:
+        formula = formula.replace("line", f"polynomial of degree {study.degree}")
     intro = (
-        f"{len(explanation.sizes)} experts, each {FORMULAS[study.family]}; the gate, a softmax of "
-        "its own lines, gives each row its mixture of them."
+        f"{len(explanation.sizes)} experts, each {formula}; the gate, {GATES[study.gate]}, gives "
+        "each row its mixture of them."
         if several
-        else f"One expert: {_single(FORMULAS[study.family])}; no gate."
+        else f"One expert: {_single(formula)}; no gate."
     )
     parts = [f"<p>{esc(intro)}</p>", "<h3>Experts</h3>", frame(explanation.sizes)]
     if isinstance(explanation.experts, dict):
@@ -177,8 +194,7 @@ def chosen_model(study: TableStudy) -> str:
         parts += [
             "<h3>Coefficients of the gate</h3>",
             frame(explanation.gate),
-            '<p class="muted">Centred over the experts: a larger value pulls rows with a larger '
-            "column towards that expert.</p>",
+            f'<p class="muted">{GATE_TEXTS[study.gate]}</p>',
             _regions(study),
         ]
     return "".join(parts)

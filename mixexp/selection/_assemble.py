@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from mixexp._component import CRITERIA
-from mixexp.selection import criteria as _criteria
 from mixexp.selection._chains import FitRecord, StudyRows
+from mixexp.selection._choice import add_criterion, choose, mean_and_error
 from mixexp.selection.result import StudyResult, describe_data
 
 Floats = NDArray[np.float64]
@@ -87,7 +87,7 @@ def assemble(
     cv_rows, cv_notes = _cross_validated(cells, records, folds, len(data.y))
     if folds:
         _add_cross_validation(table, cv_rows, data.sample_weight)
-    name = _add_criterion(table, flat, criterion)
+    name = add_criterion(table, [record.summary for _, record in flat], criterion)
     chosen, choice_notes = choose(table, name, one_se, cv_rows, data.sample_weight)
     table["chosen"] = table.index == chosen
     return StudyResult(
@@ -97,7 +97,8 @@ def assemble(
         models={i: r.estimator for i, (_, r) in enumerate(flat) if r.estimator is not None},
         cells={i: dict(cell.settings, n_experts=r.n_experts) for i, (cell, r) in enumerate(flat)},
         cv_log_prob=cv_rows if folds else None,
-        notes=tuple(notes + cv_notes + choice_notes),
+        fit_notes=tuple(notes + cv_notes),
+        choice_notes=tuple(choice_notes),
         data=describe_data(data.X, data.y, data.sample_weight),
         settings=settings,
         weights=None if data.sample_weight is None else np.asarray(data.sample_weight, float),
@@ -191,109 +192,6 @@ def _add_cross_validation(table: pd.DataFrame, cv_rows: Floats, sample_weight: A
     gaps = [mean_and_error(cv_rows[best] - line, sample_weight) for line in cv_rows]
     table["cv_gap"] = [mean for mean, _ in gaps]
     table["cv_gap_se"] = [error for _, error in gaps]
-
-
-def mean_and_error(values: Floats, sample_weight: Any) -> tuple[float, float]:
-    """Weighted mean over the tested rows and its standard error (weights as repetitions)."""
-    tested = ~np.isnan(values)
-    weight = np.ones(len(values)) if sample_weight is None else np.asarray(sample_weight, float)
-    weight, values = weight[tested], values[tested]
-    total = weight.sum()
-    if total <= 0:
-        return np.nan, np.nan
-    mean = float(weight @ values / total)
-    if not np.isfinite(mean) or total <= 1:
-        return mean, np.nan
-    variance = float(weight @ (values - mean) ** 2) / (total - 1)
-    return mean, float(np.sqrt(variance / total))
-
-
-def _add_criterion(
-    table: pd.DataFrame, flat: Sequence[tuple[Cell, FitRecord]], criterion: Any
-) -> str:
-    """Columns of the deciding criterion: its score, the distance to the best and the weight."""
-    if criterion == "cv":
-        name, n_units = "cv", max(r.summary.n_units for _, r in flat if r.summary is not None)
-        scores = -2.0 * n_units * table["cv_loglik"].to_numpy(float)
-    else:
-        part = CRITERIA[criterion]() if isinstance(criterion, str) else criterion
-        name = getattr(part, "name", type(part).__name__.lower())
-        scores = _scores(table, flat, part)
-        table[name] = scores
-    eligible = np.where(_pool(table), scores, np.nan)
-    table["score"] = scores
-    table["difference"] = scores - np.nanmin(eligible) if np.isfinite(eligible).any() else np.nan
-    on_scale = criterion == "cv" or part.deviance
-    table["weight"] = _criteria.weights(eligible) if on_scale else np.nan
-    return name
-
-
-def _scores(table: pd.DataFrame, flat: Sequence[tuple[Cell, FitRecord]], part: Any) -> Floats:
-    """Scores of the fits that succeeded, by the fits that the criterion may learn from."""
-    fitted = table["loglik"].notna().to_numpy()
-    groups = [fitted]
-    if part.scope == "chain":
-        groups = [fitted & (table["cell"] == cell).to_numpy() for cell in table["cell"].unique()]
-    elif part.scope == "collection" and (fitted & table["regular"]).any():
-        groups = [fitted & table["regular"].to_numpy(bool)]
-    scores = np.full(len(flat), np.nan)
-    for group in groups:
-        lines = np.flatnonzero(group)
-        if len(lines):
-            scores[lines] = part.scores([flat[i][1].summary for i in lines.tolist()])
-    return scores
-
-
-def _pool(table: pd.DataFrame) -> NDArray[np.bool_]:
-    """Fits that may be chosen: asked for, and regular while a regular one exists."""
-    fitted = table["loglik"].notna() & table["in_grid"]
-    if not fitted.any():
-        fitted = table["loglik"].notna()
-    regular = fitted & table["regular"]
-    return (regular if regular.any() else fitted).to_numpy(bool)
-
-
-def choose(
-    table: pd.DataFrame, name: str, one_se: bool, cv_rows: Floats, sample_weight: Any
-) -> tuple[int, list[str]]:
-    """The line of the winner, and what has to be said about the choice."""
-    pool = _pool(table)
-    scores = np.where(pool, table["score"].to_numpy(float), np.nan)
-    notes = []
-    if not np.isfinite(scores).any():
-        raise ValueError(
-            "No fit has a finite cross-validated log-likelihood; choose by another criterion."
-            if name == "cv"
-            else f"No fit has a finite {name} score."
-        )
-    best = int(np.nanargmin(np.where(np.isfinite(scores), scores, np.nan)))
-    if not table["regular"].iloc[best]:
-        notes.append("No regular fit exists: the chosen one is degenerate and must not be trusted.")
-    better = ~pool & table["in_grid"] & (table["score"] < scores[best])
-    for label in table.loc[better, "label"]:
-        notes.append(f"{label} has a better score, but its fit is degenerate: not chosen.")
-    if name == "cv" and one_se:
-        best = _within_one_error(table, pool, best, cv_rows, sample_weight, notes)
-    return best, notes
-
-
-def _within_one_error(
-    table: pd.DataFrame,
-    pool: NDArray[np.bool_],
-    best: int,
-    cv_rows: Floats,
-    sample_weight: Any,
-    notes: list[str],
-) -> int:
-    gaps = [mean_and_error(cv_rows[best] - line, sample_weight) for line in cv_rows]
-    near = [i for i in np.flatnonzero(pool) if i == best or gaps[i][0] <= gaps[i][1]]
-    simplest = min(near, key=lambda i: (table["n_free"].iloc[i], table["score"].iloc[i]))
-    if simplest != best:
-        notes.append(
-            f"{table['label'].iloc[best]} predicts best; {table['label'].iloc[simplest]} has fewer "
-            "parameters and is within one standard error (paired over the rows)."
-        )
-    return int(simplest)
 
 
 def _notes(flat: Sequence[tuple[Cell, FitRecord]]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from mixexp._component import CRITERIA
+from mixexp._component import CRITERIA, resolve
 
 FORMAT = "mixexp-study"
 VERSION = 1
@@ -40,8 +40,8 @@ class StudyResult:
         Settings by line of the table.
     cv_log_prob : ndarray of shape (fits, n) or None
         Out-of-fold log-densities, NaN where a row was never tested.
-    notes : tuple of str
-        What a reader has to know.
+    fit_notes, choice_notes : tuple of str
+        What a reader has to know of the fits, and of the choice; ``notes`` are both.
     data : dict
         Description of the data.
     settings : dict
@@ -56,10 +56,16 @@ class StudyResult:
     models: Mapping[int, Any]
     cells: Mapping[int, Mapping[str, Any]]
     cv_log_prob: NDArray[np.float64] | None
-    notes: tuple[str, ...]
+    fit_notes: tuple[str, ...]
+    choice_notes: tuple[str, ...]
     data: Mapping[str, Any]
     settings: Mapping[str, Any]
     weights: NDArray[np.float64] | None = field(default=None, repr=False)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader has to know of the fits and of the choice."""
+        return self.fit_notes + self.choice_notes
 
     @property
     def best_estimator_(self) -> Any:
@@ -107,6 +113,99 @@ class StudyResult:
             part["se"] = self.table["cv_se"] if name == "cv_loglik" else np.nan
             parts.append(part)
         return pd.concat(parts, ignore_index=True)
+
+    def by(self, criterion: Any, *, one_se: bool = False) -> StudyResult:
+        """The same fits read by another criterion; nothing is fitted again.
+
+        Parameters
+        ----------
+        criterion : str or Criterion
+            As for `SelectionStudy`; "cv" needs a study with folds.
+        one_se : bool, default=False
+            With "cv": the fewest parameters within one paired standard error of the best.
+
+        Raises
+        ------
+        ValueError
+            If the criterion is unknown, or cannot score these fits.
+        """
+        from mixexp.selection._choice import add_criterion, choose
+
+        if criterion == "cv" and self.cv_log_prob is None:
+            raise ValueError("criterion='cv' needs a study with folds: SelectionStudy(..., cv=5).")
+        if isinstance(criterion, str) and criterion != "cv":
+            resolve(criterion, CRITERIA, "criterion")
+        table = self.table.copy()
+        name = add_criterion(table, self._summaries, criterion)
+        cv_rows = np.empty((len(table), 0)) if self.cv_log_prob is None else self.cv_log_prob
+        chosen, notes = choose(table, name, one_se, cv_rows, self.weights)
+        table["chosen"] = table.index == chosen
+        settings = {**self.settings, "one_se": bool(one_se)}
+        return replace(
+            self,
+            table=table,
+            criterion=name,
+            chosen=chosen,
+            choice_notes=tuple(notes),
+            settings=settings,
+        )
+
+    def choices(self) -> pd.DataFrame:
+        """What every criterion chooses from these fits, without fitting again.
+
+        Returns
+        -------
+        DataFrame
+            One line for each criterion that can score them: criterion (its name), title, line
+            and label of its choice, and runner_up, the label of its next. Criteria that need
+            more fits, or cannot compare these, are left out.
+        """
+        rows = []
+        for name in [*CRITERIA, *(["cv"] if self.cv_log_prob is not None else [])]:
+            try:
+                found = self.by(name)
+            except ValueError:
+                continue
+            second = found.runner_up
+            rows.append(
+                {
+                    "criterion": name,
+                    "title": found.criterion_title,
+                    "line": found.chosen,
+                    "label": found.table.loc[found.chosen, "label"],
+                    "runner_up": None if second is None else found.table.loc[second, "label"],
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def slope(self, heuristic: Any = None) -> Any:
+        """What slope heuristics find in the regular fits, to be drawn.
+
+        Parameters
+        ----------
+        heuristic : SlopeHeuristic, optional
+            The default is data-driven slope estimation.
+
+        Returns
+        -------
+        SlopeEstimation or DimensionJump
+
+        Raises
+        ------
+        ValueError
+            If there are too few regular fits.
+        """
+        part = resolve("slope" if heuristic is None else heuristic, CRITERIA, "criterion")
+        good = self.table.index[self.table["regular"] & self.table["loglik"].notna()]
+        return part.result([self.models[int(i)] for i in good])
+
+    @property
+    def _summaries(self) -> list[Any]:
+        """`FitSummary` of every line; None where the fit failed."""
+        return [
+            self.models[i].fit_summary_ if i in self.models else None
+            for i in range(len(self.table))
+        ]
 
     def winners(self) -> dict[str, int]:
         """The line that each shown criterion would choose among the regular fits of the grid."""
@@ -199,7 +298,7 @@ class StudyResult:
         gap, error : float
             The mean over the rows tested and its paired standard error.
         """
-        from mixexp.selection._assemble import mean_and_error
+        from mixexp.selection._choice import mean_and_error
 
         if self.cv_log_prob is None:
             return np.nan, np.nan

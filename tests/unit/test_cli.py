@@ -287,3 +287,66 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_experts_are_read(text: str, numbers: list[int]) -> None:
     assert parse_experts(text) == numbers
+
+
+def test_a_collection_of_gates_degrees_and_covariances(csv: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    command = ["study", str(csv), "--target", "y", "--drop", "w", "--out", str(out), *FAST]
+    command += ["--gate", "gaussian", "--gate-covariance", "full,spherical", "--degree", "1,2"]
+    assert main(command) == 0
+    content = json.loads((out / "study.json").read_text(encoding="utf-8"))
+    labels = {row["cell"] for row in content["table"]}
+    assert labels == {
+        f"expert degree {degree}, gate covariance {covariance}"
+        for degree in (1, 2)
+        for covariance in ("full", "spherical")
+    }
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "What each criterion chooses" in page
+    assert "a normal distribution of the columns for every expert" in page
+
+
+def test_several_gates_are_compared_by_cross_validation(csv: Path, tmp_path: Path) -> None:
+    command = ["study", str(csv), "--target", "y", "--drop", "w", "--out", str(tmp_path / "r")]
+    command += ["--experts", "1-2", "--folds", "2", "--criterion", "cv", "--quiet", "--jobs", "1"]
+    assert main([*command, "--gate", "softmax,gaussian,constant"]) == 0
+    content = json.loads((tmp_path / "r" / "study.json").read_text(encoding="utf-8"))
+    cells = {row["cell"].split(",")[0] for row in content["table"]}
+    assert cells == {"gate softmax", "gate gaussian", "gate constant"}
+
+
+def test_sparse_penalties_are_compared_by_any_criterion(csv: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    command = ["study", str(csv), "--target", "y", "--drop", "w", "--out", str(out), *FAST]
+    assert main([*command, "--penalty", "l1:0.01,0.5"]) == 0
+    content = json.loads((out / "study.json").read_text(encoding="utf-8"))
+    free = {row["cell"]: row["n_free"] for row in content["table"] if row["n_experts"] == 1}
+    assert len(free) == 2 and min(free.values()) == 2  # the stronger one leaves no slope
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--gate", "soft"], "no list of softmax, gaussian, constant"),
+        (["--gate", "softmax,gaussian"], "--criterion cv"),
+        (["--gate-covariance", "round"], "no list of full, diagonal, spherical"),
+        (["--degree", "0"], "must count upwards"),
+        (["--degree", "2", "--family", "poisson"], "--degree is for Gaussian experts"),
+        (["--penalty", "l3:0.1"], "none of the penalties"),
+        (["--penalty", "l1:a"], "no list of numbers"),
+        (["--penalty", "0.1,0.2"], "need --criterion cv"),
+    ],
+)
+def test_a_collection_that_makes_no_sense_is_refused(
+    csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    table = pd.read_csv(csv).assign(y=lambda frame: frame["y"].round().abs())
+    table.to_csv(csv, index=False)
+    command = ["study", str(csv), "--target", "y", "--out", str(tmp_path / "r"), *FAST, *options]
+    try:
+        code = main(command)
+    except SystemExit as stop:
+        code = stop.code
+    message = capsys.readouterr().err
+    assert code == 2 and words in message and len(message.strip().splitlines()) == 1
+    assert not (tmp_path / "r").exists()

@@ -81,7 +81,7 @@ def test_leaves_of_the_dendrogram_are_the_experts(ax) -> None:
     )  # fmt: skip
     plot_dendrogram(path, ax)
     texts = {tick.get_text() for tick in ax.get_xticklabels()}
-    assert texts == {"0\n20 %", "1\n50 %", "2\n30 %"}
+    assert texts == {"1\n20 %", "2\n50 %", "3\n30 %"}
     assert ax.get_legend_handles_labels()[1] == ["2 experts chosen"]
     cut = next(line for line in ax.lines if line.get_label() == "2 experts chosen")
     assert 0.5 < cut.get_ydata()[0] < 4.0

@@ -11,7 +11,7 @@ from mixexp import MoERegressor
 from mixexp._component import resolve
 from mixexp.em.summary import FitSummary
 from mixexp.selection import CRITERIA, SelectionStudy, SlopeHeuristic, SlopeNote
-from mixexp.selection import _assemble as assembling
+from mixexp.selection._choice import scores_of
 from mixexp.selection._regressions import (
     BISQUARE,
     CAPUSHE,
@@ -283,37 +283,30 @@ def test_fits_must_share_their_data() -> None:
 # --- in a study --------------------------------------------------------------------------------
 
 
-class Record:
-    """What `_assemble._scores` reads of a fit."""
-
-    def __init__(self, summary: FitSummary) -> None:
-        self.summary = summary
-
-
 def study_lines(name: str):
     """Two chains of 14 fits, one fit irregular, one failed."""
     complexity, contrast = ladder(models=14)
-    flat, rows = [], []
+    summaries, rows = [], []
     for cell in ("a", "b"):
         for k, (c, g) in enumerate(zip(complexity, contrast, strict=True), start=1):
             summary = FitSummary(-200 * g - (cell == "b"), int(c), 200.0, 0.1, 0.0, k)
-            flat.append((None, Record(summary)))
+            summaries.append(summary)
             rows.append({"cell": cell, "regular": True, "loglik": summary.loglik})
     table = pd.DataFrame(rows)
     table.loc[20, "regular"], table.loc[27, "loglik"] = False, np.nan
     part = resolve(name, CRITERIA, "criterion")
-    return table, flat, assembling._scores(table, flat, part)
+    return table, summaries, scores_of(table, summaries, part)
 
 
 def test_a_study_learns_the_penalty_from_its_regular_fits() -> None:
-    table, flat, scores = study_lines("slope")
+    _, summaries, scores = study_lines("slope")
     assert list(np.flatnonzero(np.isnan(scores))) == [20, 27]
-    used = [flat[i][1].summary for i in np.flatnonzero(np.isfinite(scores))]
+    used = [summaries[i] for i in np.flatnonzero(np.isfinite(scores))]
     assert_allclose(scores[np.isfinite(scores)], SlopeHeuristic().scores(used))
 
 
 def test_a_study_compares_overlap_with_the_single_expert_of_the_same_chain() -> None:
-    table, flat, scores = study_lines("nec")
+    _, _, scores = study_lines("nec")
     first, second = scores[:14], scores[14:27]
     assert first[0] == second[0] == 1.0
     assert_allclose(second[1:], first[1:13])  # the constant of the second chain cancels

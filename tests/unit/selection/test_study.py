@@ -14,6 +14,7 @@ from mixexp import L2, GaussianExpert, MoEClassifier, MoERegressor
 from mixexp.selection import SelectionStudy
 from mixexp.selection import _assemble as assembling
 from mixexp.selection._chains import FitRecord, as_penalty, build
+from mixexp.selection._choice import choose
 from mixexp.selection.study import cells_of
 
 
@@ -147,7 +148,7 @@ def test_a_degenerate_fit_is_never_chosen_beside_a_regular_one() -> None:
             "score": [20.0, -5.0],
         }
     )
-    chosen, notes = assembling.choose(table, "bic", False, np.empty((2, 0)), None)
+    chosen, notes = choose(table, "bic", False, np.empty((2, 0)), None)
     assert chosen == 0
     assert "degenerate" in notes[0]
 
