@@ -6,6 +6,7 @@ from mixexp.selection.criteria import AIC, AIC3, BIC, CAIC, ICL, AICc, Criterion
 from mixexp.selection.loading import load
 from mixexp.selection.merging import MergePath, merge_path
 from mixexp.selection.overlap import NEC
+from mixexp.selection.path import MoEPath, PathResult, relax
 from mixexp.selection.result import StudyResult
 from mixexp.selection.slope import SlopeHeuristic
 from mixexp.selection.slope_result import DimensionJump, SlopeEstimation, SlopeNote
@@ -26,7 +27,9 @@ __all__ = [
     "Criterion",
     "DimensionJump",
     "MergePath",
+    "MoEPath",
     "ModifiedBIC",
+    "PathResult",
     "SelectionStudy",
     "SlopeEstimation",
     "SlopeHeuristic",
@@ -36,4 +39,5 @@ __all__ = [
     "criteria_table",
     "load",
     "merge_path",
+    "relax",
 ]

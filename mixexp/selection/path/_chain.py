@@ -66,12 +66,13 @@ class Plan(NamedTuple):
 def at_strengths(model: MoEModel, strengths: Strengths) -> MoEModel:
     """The model with other penalty strengths."""
     return model._replace(
-        gate=_with_strength(model.gate, strengths.gate),
-        expert=_with_strength(model.expert, strengths.expert),
+        gate=with_strength(model.gate, strengths.gate),
+        expert=with_strength(model.expert, strengths.expert),
     )
 
 
-def _with_strength(part, alpha):
+def with_strength(part, alpha):
+    """The part with another strength of its penalty; None leaves it as it is."""
     if alpha is None:
         return part
     return type(part)(

@@ -15,7 +15,8 @@ from mixexp._component import CRITERIA, Component, resolve
 from mixexp.em.fitting import Fit
 from mixexp.em.model import MoEModel
 from mixexp.selection._assemble import mean_and_error
-from mixexp.selection.path._chain import Strengths, at_strengths
+from mixexp.selection.path._chain import Strengths, at_strengths, with_strength
+from mixexp.selection.path.relaxed import relax
 
 SHOWN = ("aic", "bic", "mbic", "ebic")
 # what a fit learns of its data before the parameters, beside those of scikit-learn
@@ -172,6 +173,29 @@ class PathResult:
         )
         return _fitted(self._template, self._model, place, self._fits[int(i)])
 
+    def relaxed(
+        self,
+        X: Any,
+        y: Any,
+        choice: int | str | Component = "bic",
+        *,
+        shrinkage: float = 0.0,
+        sample_weight: Any = None,
+        **inputs: Any,
+    ) -> Any:
+        """The estimator of a line, refitted on its support without its penalty; see `relax`.
+
+        Parameters
+        ----------
+        X, y, shrinkage, sample_weight, **inputs
+            As for `relax`; a result holds no rows.
+        choice : int, str or Criterion
+            As in `model`.
+        """
+        return relax(
+            self.model(choice), X, y, shrinkage=shrinkage, sample_weight=sample_weight, **inputs
+        )
+
 
 def _table(places, fits, number, sources) -> pd.DataFrame:
     summaries = [fit.summary for fit in fits]
@@ -221,10 +245,13 @@ def _held_out(n, walks, scores):
 
 def _fitted(template, model, place: Strengths, fit: Fit):
     """A fitted estimator with the strengths of a place."""
-    one = at_strengths(model, place)
-    own = clone(template).set_params(gate=one.gate, expert=one.expert)
+    # settings as a user would give them: those of the model are adapted to its rows already
+    own = clone(template).set_params(
+        gate=with_strength(template.gate, place.gate),
+        expert=with_strength(template.expert, place.expert),
+    )
     for name in COPIED:
         if hasattr(template, name):
             setattr(own, name, getattr(template, name))
-    own._store(one, fit)
+    own._store(at_strengths(model, place), fit)
     return own

@@ -24,11 +24,11 @@ def small_path(**settings):
     return MoEPath(MoERegressor(2, start=FEW), **settings)
 
 
-def violation(model, X, y, alpha_gate, alpha_expert, weight=None, offset=0.0):
-    """Largest violation of the conditions of an optimum over the slopes of all columns.
+def slope_gradients(model, X, y, weight=None, offset=0.0):
+    """(K, p) gradients of the mean log-likelihood by slopes of gate and experts, in plain numpy.
 
-    The penalties are L1 on the gate, and L1 on slopes over standard deviations on the experts.
-    Only fitted attributes on the user's scale are used, which are brought to standardised columns.
+    On standardised columns, and by slopes over the expert's standard deviation. Only fitted
+    attributes on the user's scale are used.
     """
     weight = np.ones(len(y)) if weight is None else weight
     share = weight / weight.sum()
@@ -43,11 +43,20 @@ def violation(model, X, y, alpha_gate, alpha_expert, weight=None, offset=0.0):
     resp = joint / joint.sum(axis=1, keepdims=True)
     # by b_k / sigma_k: the target's unit drops out
     by_expert = ((share[:, None] * resp * residual / sigma).T) @ Z
+    by_gate = (share[:, None] * (resp - gate)).T @ Z
+    return by_gate, by_expert
+
+
+def violation(model, X, y, alpha_gate, alpha_expert, weight=None, offset=0.0):
+    """Largest violation of the conditions of an optimum over the slopes of all columns.
+
+    The penalties are L1 on the gate, and L1 on slopes over standard deviations on the experts.
+    """
+    by_gate, by_expert = slope_gradients(model, X, y, weight, offset)
     slopes = model.coef_
     stuck = np.maximum(np.abs(by_expert) - alpha_expert, 0)
     free = np.abs(by_expert - alpha_expert * np.sign(slopes))
     worst_expert = np.where(slopes == 0, stuck, free).max()
-    by_gate = (share[:, None] * (resp - gate)).T @ Z
     slopes = model.gate_coef_
     low = np.where(slopes == 0, by_gate - alpha_gate, by_gate - alpha_gate * np.sign(slopes))
     high = np.where(slopes == 0, by_gate + alpha_gate, low)
