@@ -17,7 +17,7 @@ from .engines import MemoryEngine
 from .model import MoEModel
 from .params import MoEParams, stack, take
 from .regular import count_units, is_regular
-from .rows import Rows
+from .rows import Rows, columns_with_density
 from .start import Optimum, StartResult
 from .status import Status
 from .summary import FitSummary, counts, entropies
@@ -25,6 +25,7 @@ from .threads import single_threaded_blas
 
 STEEP = 20.0  # norm of a difference of gate slopes, standardised, that only a separation explains
 COLLINEAR = 1e-8  # variance of a direction, standardised, below which the columns do not vary
+MANY_COLUMNS = 1000  # beyond which no Gram matrix is formed to count the independent ones
 FLAT = 1e-2  # total gate information below which the data no longer hold those slopes
 
 
@@ -189,13 +190,14 @@ def _judge(model, engine, result, optima) -> Fit:
         return entropies(model.responsibilities(params, rows), weight)
 
     soft, hard = np.sum(engine.rows_map(block_entropies), axis=0)
+    counted = _identified(model, engine.rows, params)
     summary = FitSummary(
         float(final.loglik[0]),
-        int(model.n_free(params)),
+        int(model.n_free(counted)),
         engine.total_weight,
         soft,
         hard,
-        **counts(model, params),
+        **counts(model, counted),
         joint=model.gate.joint,
         conditional_loglik=_conditional(model, engine, params) if model.gate.joint else None,
     )
@@ -211,6 +213,33 @@ def _judge(model, engine, result, optima) -> Fit:
         regular,
         optima,
     )
+
+
+def _identified(model, rows, params: MoEParams) -> MoEParams:
+    """The parameters without those of columns that say nothing new, for counting.
+
+    A column that is constant, or a linear combination of the columns before it, adds no parameter:
+    criteria then agree with those of the table without it. Slopes of a sparse penalty are counted
+    by their zeros, shared ones by their positions: both stay as they are.
+    """
+    gate_columns, expert_columns = model.gate_columns, model.expert_columns
+    if max(len(gate_columns), len(expert_columns)) > MANY_COLUMNS:
+        return params
+    gate_kept = columns_with_density(rows, gate_columns, True)
+    same = np.array_equal(gate_columns, expert_columns)
+    expert_kept = gate_kept if same else columns_with_density(rows, expert_columns, True)
+    return MoEParams(
+        _of_columns(model.gate, params.gate, np.isin(gate_columns, gate_kept)),
+        _of_columns(model.expert, params.expert, np.isin(expert_columns, expert_kept)),
+    )
+
+
+def _of_columns(part, own, kept):
+    """A part's parameters of the kept columns alone, where its slopes are counted by columns."""
+    shared = not isinstance(getattr(part, "tied", None), str | None)
+    if part.sparse or shared or not hasattr(own, "coef"):
+        return own
+    return own._replace(coef=own.coef[..., np.concatenate([[True], kept])])
 
 
 def _conditional(model, engine, params) -> float:

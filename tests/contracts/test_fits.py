@@ -318,3 +318,14 @@ def test_order_and_repetition_change_no_bit_of_a_small_fit(gate, family):
     repeated = fit(case, X[index], case.y[index], start=start, **inputs)
     assert np.array_equal(weighted.coef_, repeated.coef_)
     assert weighted.loglik_ == repeated.loglik_
+
+
+@parts
+def test_columns_that_say_nothing_new_are_not_counted(gate, family):
+    case = problem(gate, family)
+    X = case.rows.X
+    more = np.column_stack([X, np.full(len(X), 3.0), X[:, 0] - 2 * X[:, 1] + 1, X[:, 0]])
+    plain, wide = fit(case), fit(case, X=more)
+    assert wide.n_free_ == plain.n_free_
+    assert wide.fit_summary_.n_candidates == plain.fit_summary_.n_candidates
+    assert_allclose(conditional(wide), conditional(plain), atol=1e-4)
