@@ -11,22 +11,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from mixexp import GLoMERegressor, MultiStart
+from mixexp.datasets import make_localised_regression
 
-
-def draw(means, n=1000, seed=0):
-    """Rows of a design: labels are drawn from the gate at x."""
-    rng = np.random.default_rng(seed)
-    centre, spread = np.array([0.2, 0.8]), np.sqrt([0.1, 0.15])
-    first = rng.integers(0, 2, n)
-    x = rng.normal(centre[first], spread[first])
-    density = np.exp(-0.5 * ((x[:, None] - centre) / spread) ** 2) / spread
-    label = (rng.random(n) > density[:, 0] / density.sum(axis=1)).astype(int)
-    mean = np.where(label == 0, means[0](x), means[1](x))
-    return x[:, None], mean + 0.3 * rng.standard_normal(n)
-
-
-lines = draw([lambda x: 2 - 5 * x, lambda x: 0.1 * x])
-parabolas = draw([lambda x: 1 - 6 * x + x**2, lambda x: -0.4 * x**2])
+lines = make_localised_regression(1000, "lines", random_state=0)
+parabolas = make_localised_regression(1000, "parabolas", random_state=0)
 
 # %%
 # Fits

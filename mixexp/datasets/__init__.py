@@ -3,6 +3,7 @@
 Importing this package needs numpy only.
 """
 
+from mixexp.datasets._localised import LocalisedTruth, make_localised_regression
 from mixexp.datasets._real import (
     Dataset,
     list_datasets,
@@ -22,6 +23,7 @@ from mixexp.datasets._truth import MoETruth
 
 __all__ = [
     "Dataset",
+    "LocalisedTruth",
     "MoETruth",
     "list_datasets",
     "load_betablocker",
@@ -33,6 +35,7 @@ __all__ = [
     "load_seizure",
     "load_temperature",
     "load_tone",
+    "make_localised_regression",
     "make_moe_classification",
     "make_moe_regression",
     "path",
