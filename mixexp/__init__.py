@@ -34,6 +34,8 @@ _PUBLIC = {
     "Status": "mixexp.em.status",
     "SelectionStudy": "mixexp.selection",
     "MoEPath": "mixexp.selection.path",
+    "LassoMoERegressorCV": "mixexp.selection.path",
+    "LassoMoEClassifierCV": "mixexp.selection.path",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -47,6 +47,7 @@ BLOCK = 65536  # rows predicted at a time
 class BaseMoE(JointMixin, CallbackSupportMixin, BaseEstimator):
     """Mixture of experts p(y | x) = sum_k pi_k(x) f_k(y | x); see the concrete estimators."""
 
+    online = True  # False for an estimator without `partial_fit`
     _params_: MoEParams
     fit_summary_: FitSummary
     _gate_columns: np.ndarray
@@ -477,6 +478,11 @@ def starts_table(optima) -> pd.DataFrame:
         for optimum in optima
     ]
     return pd.DataFrame(records, columns=columns)
+
+
+def learns_online(estimator) -> bool:
+    """Whether the estimator offers `partial_fit`."""
+    return estimator.online
 
 
 def seed_of(random_state) -> int:

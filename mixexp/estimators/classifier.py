@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from .._validation import check_X_y
 from ..em import predictive
-from ._base import BaseMoE
+from ._base import BaseMoE, learns_online
 
 
 class MoEClassifier(ClassifierMixin, BaseMoE):
@@ -101,6 +102,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         self._all_classes = None
         return self._fit(X, y, sample_weight)
 
+    @available_if(learns_online)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """One step of online EM on a mini-batch; see `MoERegressor.partial_fit`.
 

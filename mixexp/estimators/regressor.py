@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array
 
 from ..em import predictive
-from ._base import BaseMoE, check_multi_output
+from ._base import BaseMoE, check_multi_output, learns_online
 
 
 class MoERegressor(RegressorMixin, BaseMoE):
@@ -114,6 +115,7 @@ class MoERegressor(RegressorMixin, BaseMoE):
         """
         return self._fit(X, y, sample_weight, offset=offset, exposure=exposure, trials=trials)
 
+    @available_if(learns_online)
     def partial_fit(self, X, y, sample_weight=None, *, offset=None, exposure=None, trials=None):
         """One step of online EM on a mini-batch.
 

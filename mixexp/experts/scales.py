@@ -35,13 +35,12 @@ def bounded_scales(sigma, mass, lowest, ratio):
 def _ratio_bounded(sigma, mass, lowest, ratio):
     edges = np.sort(np.concatenate([sigma, sigma * ratio]))
     probes = np.concatenate([[edges[0] / 2], (edges[1:] + edges[:-1]) / 2, [edges[-1] * 2]])
-    candidates = [max(edge, lowest) for edge in edges]
-    for probe in probes:
-        small, large = sigma < probe, sigma * ratio > probe
-        weight = mass[small].sum() + mass[large].sum()
-        if weight > 0:
-            squares = mass[small] @ sigma[small] ** 2 + ratio**2 * (mass[large] @ sigma[large] ** 2)
-            candidates.append(max(np.sqrt(squares / weight), lowest))
-    clipped = [np.clip(sigma, t, t / ratio) for t in candidates]
-    values = [-(mass @ (np.log(s) + 0.5 * (sigma / s) ** 2)) for s in clipped]
+    # between two edges the same scales are raised to the floor, or lowered to floor / ratio
+    raised, lowered = sigma < probes[:, None], sigma * ratio > probes[:, None]
+    squares = raised @ (mass * sigma**2) + ratio**2 * (lowered @ (mass * sigma**2))
+    weight = (raised | lowered) @ mass
+    inner = np.sqrt(squares[weight > 0] / weight[weight > 0])
+    floors = np.maximum(np.concatenate([edges, inner]), lowest)[:, None]
+    clipped = np.clip(sigma, floors, floors / ratio)
+    values = -(np.log(clipped) + 0.5 * (sigma / clipped) ** 2) @ mass
     return clipped[int(np.argmax(values))]

@@ -230,11 +230,12 @@ def _class_sweep(pairs, total, g, b, l1, l2, least, active_only):
 
 
 @entry
-def centred_descent(pairs, g, b0, l1, l2, tol, rounds):
+def centred_descent(pairs, g, b0, l1, l2, tol, fraction, rounds):
     """Maximisers (N, K, q) of N softmax quadratics.
 
     pairs (N, P, q, q): minus the blocks of the information between classes k < l; the other arrays
-    (N, K, q). The coefficients b0 sum to zero over the classes, and so does the result.
+    (N, K, q). The coefficients b0 sum to zero over the classes, and so does the result. A sweep
+    rests at ``tol``, or at ``fraction`` of what the first one moved.
     """
     N, K, q = b0.shape
     result = b0.copy()
@@ -255,11 +256,14 @@ def centred_descent(pairs, g, b0, l1, l2, tol, rounds):
             for a in range(q):
                 top = max(top, total[k, a, a])
         least = FLAT * top
+        enough = -1.0
         for _ in range(rounds):
             args = pairs[n], total, gradient[n], result[n], l1[n], l2[n], least
-            if _class_sweep(*args, False) <= tol:
+            moved = _class_sweep(*args, False)
+            enough = max(tol, fraction * moved) if enough < 0.0 else enough
+            if moved <= enough:
                 break
             for _ in range(SWEEPS):
-                if _class_sweep(*args, True) <= tol:
+                if _class_sweep(*args, True) <= enough:
                     break
     return result

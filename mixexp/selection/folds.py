@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
+from mixexp.em.rows import Rows as MoERows
+from mixexp.em.starts.table import hash_rows, keyed_uniform
+
 Rows = NDArray[np.intp]
 
 
@@ -48,6 +51,47 @@ def make_folds(
         raise ValueError(f"cv={cv} needs at least 2 folds and 2 rows; got {n_rows} rows.")
     fold = _deal(target, n_folds, classes, random_state)
     every = np.arange(n_rows)
+    return [(every[fold != k], every[fold == k]) for k in range(n_folds) if (fold == k).any()]
+
+
+def keyed_folds(rows: MoERows, cv: int, *, classes: bool, seed: int) -> list[tuple[Rows, Rows]]:
+    """Folds that are a function of the weighted sample, as starts are.
+
+    Distinct rows are dealt in the order of seeded hashes of their values. So equal rows are in
+    one fold (and none is tested by its own copy), a weight of 2 equals the row twice, and the
+    order of the rows does not matter. Rows of weight zero are never tested.
+
+    Parameters
+    ----------
+    rows : mixexp.em.rows.Rows
+    cv : int
+        Number of folds.
+    classes : bool
+        As for `make_folds`; a class with one distinct row is never tested.
+    seed : int
+
+    Returns
+    -------
+    list of (train, test)
+    """
+    key = hash_rows(rows)
+    counted = np.ones(rows.n, dtype=bool) if rows.weight is None else rows.weight > 0
+    distinct, first, place = np.unique(key[counted], return_index=True, return_inverse=True)
+    n_folds = min(cv, len(distinct))
+    if n_folds < 2:
+        raise ValueError(
+            f"cv={cv} needs at least 2 folds and 2 distinct rows; got {len(distinct)} rows "
+            f"(n_samples={rows.n})."
+        )
+    codes = rows.y[counted, 0][first].astype(int) if classes else np.zeros(len(distinct), int)
+    order = np.lexsort((keyed_uniform(distinct, seed), codes))
+    dealt = np.empty(len(distinct), dtype=np.intp)
+    dealt[order] = np.arange(len(distinct)) % n_folds
+    if classes:
+        dealt[np.bincount(codes)[codes] == 1] = -1
+    fold = np.full(rows.n, -1)
+    fold[counted] = dealt[place]
+    every = np.arange(rows.n)
     return [(every[fold != k], every[fold == k]) for k in range(n_folds) if (fold == k).any()]
 
 

@@ -14,8 +14,9 @@ from .newton import reduced_system, tied_expansion
 
 TOLERANCE = 1e-11  # of a gradient, per unit weight and on standardised columns
 ROUNDS = 200
+CLASS_ROUNDS = 10  # of a softmax, where transfers between classes may creep
 PROXIMAL_STEPS = 300
-FRACTION = 1e-3  # of its first residual at which a proximal step ends: passes do the rest
+FRACTION = 1e-3  # of its first move at which a step that creeps may end: passes do the rest
 
 
 def penalised_step(gram, score, coef, penalty):
@@ -133,7 +134,8 @@ def centred_step(pairs, score, coef, l1, l2, extra):
         np.ascontiguousarray(pairs).reshape(-1, len(class_pairs(K)[0]), q, q),
         *arrays,
         TOLERANCE,
-        ROUNDS,
+        FRACTION,
+        CLASS_ROUNDS,
     )
     return centred_on_support(flat.reshape(coef.shape))
 

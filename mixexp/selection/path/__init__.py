@@ -1,10 +1,13 @@
 """Regularisation paths: mixtures over a grid of penalty strengths, and choosing one of them."""
 
+from .estimators import LassoMoEClassifierCV, LassoMoERegressorCV
 from .path import MoEPath
 from .relaxed import relax
 from .result import PathResult
 
 __all__ = [
+    "LassoMoEClassifierCV",
+    "LassoMoERegressorCV",
     "MoEPath",
     "PathResult",
     "relax",

@@ -52,14 +52,16 @@ class Walk(NamedTuple):
 class Plan(NamedTuple):
     """How a chain is walked.
 
-    searches : fresh searches, at evenly spread places; max_free : parameters beyond which a chain
-    ends; seed, start, solver as for a fit.
+    searches : fresh searches, at evenly spread places; max_free, max_columns : free parameters
+    and columns of X in gate or experts beyond which a chain ends; seed, start, solver as for a
+    fit.
     """
 
     start: MultiStart
     solver: EM
     searches: int
     max_free: float
+    max_columns: float
     seed: int
 
 
@@ -152,7 +154,16 @@ def _visit(model, rows, params, plan, source) -> Visit:
 
 
 def _saturated(model, run: SparseRun, plan: Plan) -> bool:
-    return model.n_free(run.params) > plan.max_free
+    if model.n_free(run.params) > plan.max_free:
+        return True
+    return plan.max_columns < np.inf and len(used_columns(model, run.params)) > plan.max_columns
+
+
+def used_columns(model: MoEModel, params: MoEParams):
+    """Numbers of the columns of X with a slope that is not zero, in the gate or an expert."""
+    working = working_set.support(model, params)
+    columns = model.gate_columns[working.gate], model.expert_columns[working.expert]
+    return np.union1d(*columns)
 
 
 def _search_places(n: int, searches: int) -> list[int]:

@@ -7,27 +7,17 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config
-from sklearn.base import clone, is_classifier
-from sklearn.utils import check_random_state
+from sklearn.base import is_classifier
 
-from mixexp._component import EXPERTS, GATES, Component, resolve
+from mixexp._component import Component
 from mixexp.em import wide, working_set
-from mixexp.em.driver import EM
-from mixexp.em.start import MultiStart
+from mixexp.em.rows import Rows
+from mixexp.em.starts.table import compact
 from mixexp.em.threads import single_threaded_blas
-from mixexp.penalties import L1
-from mixexp.selection.folds import make_folds
-from mixexp.selection.path._chain import (
-    Plan,
-    Strengths,
-    Walk,
-    noise_ratio,
-    walk,
-    zero_strengths,
-)
+from mixexp.selection.folds import keyed_folds, make_folds
+from mixexp.selection.path._chain import Walk, walk
+from mixexp.selection.path._setting import Setting, setting
 from mixexp.selection.path.result import PathResult
-
-SOLVER = EM(max_passes=500, tol=1e-10, gradient_tol=1e-5)
 
 
 class MoEPath(Component):
@@ -54,15 +44,18 @@ class MoEPath(Component):
     ratio : float, default=0.05
         Smallest strength over the largest, where strengths are not given.
     max_free : float or None, default=None
-        Free parameters beyond which a chain ends; None: half the units (sum of weights).
+        Free parameters beyond which a chain ends; None: those of the mixture without slopes and
+        half the units (sum of weights).
     searches : int, default=3
         Fresh searches of a chain.
-    cv : int, splitter or None, default=None
+    cv : int, splitter, iterable of (train, test) or None, default=None
         Folds for the cross-validated log-likelihood of every place; the strengths are those
-        of all rows.
+        of all rows. A number of folds is dealt by the rows' values: equal rows share a fold, and
+        the order of the rows does not matter.
     n_jobs : int or None, default=None
         Processes for chains and folds.
-    random_state : int or None, default=None
+    random_state : int, RandomState or None, default=None
+        None is 0.
 
     Attributes
     ----------
@@ -122,116 +115,24 @@ class MoEPath(Component):
         MoEPath
             Itself, with ``result_``.
         """
-        template = self._template()
-        model, rows = template._prepare(X, y, sample_weight, **inputs)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        start = self._search(template)
-        with single_threaded_blas():
-            null = wide.null_start(model, rows, start, seed)
-            largest = zero_strengths(model, rows, null)
-            chains = self._chains(largest, noise_ratio(model, rows, null))
-        plan = Plan(
-            start=start,
-            solver=template.solver or SOLVER,
-            searches=self.searches,
-            max_free=rows.total_weight / 2 if self.max_free is None else self.max_free,
-            seed=seed,
-        )
-        folds = make_folds(y, self.cv, classes=is_classifier(template), random_state=seed, X=X)
-        walks, scores = self._run(model, rows, chains, plan, null, folds)
-        self.result_ = PathResult.assemble(template, model, rows, chains, walks, scores)
+        given = setting(self, X, y, sample_weight, inputs)
+        folds = path_folds(given, self.cv, X, y)
+        walks, scores = self._run(given, folds)
+        self.result_ = PathResult.assemble(given, walks, scores)
         return self
 
-    @staticmethod
-    def _search(template) -> MultiStart:
-        """The template's search; a start from given values has no place in a path."""
-        if isinstance(template.start, MultiStart):
-            return template.start
-        if isinstance(template.start, str) and template.start == "default":
-            return MultiStart()
-        raise ValueError(
-            "MoEPath starts every fit from its neighbours and from searches of its own: the "
-            "estimator's start must be 'default' or MultiStart(...)."
-        )
-
-    def _template(self):
-        """A clone of the estimator whose parts carry the penalties that the path varies."""
-        template = clone(self.estimator)
-        gate = resolve(template.gate, GATES, "gate")
-        expert = resolve(template.expert, EXPERTS, "expert")
-        varied = [expert] if self.penalties_gate is None else [gate, expert]
-        for part in varied:
-            has_penalty = "penalty" in part.get_params(deep=False)
-            if has_penalty and part.penalty is None:
-                part.set_params(penalty=L1())
-                if "scale_free" in part.get_params(deep=False):
-                    part.set_params(scale_free=True)
-            if not (has_penalty and part.sparse):
-                if part is gate and not gate.uses_columns:
-                    continue
-                raise ValueError(
-                    f"MoEPath needs a penalty that sets slopes to zero on {type(part).__name__}, "
-                    f"such as L1(); got {getattr(part, 'penalty', None)!r}."
-                )
-        return template.set_params(gate=gate, expert=expert)
-
-    def _chains(self, largest: Strengths, ratio: float) -> list[list[Strengths]]:
-        """Places of every chain, strongest first."""
-        assert largest.expert is not None  # the template's experts are sparse
-        varied = largest.gate is not None
-        if isinstance(self.penalties_gate, str):
-            if self.penalties_gate != "coupled":
-                raise ValueError(
-                    "penalties_gate must be 'coupled', None, a number of strengths or strengths; "
-                    f"got {self.penalties_gate!r}."
-                )
-            top = max(largest.expert, (largest.gate or 0.0) / ratio)
-            both = self._grid(self.penalties_expert, top, "penalties_expert")
-            return [[Strengths(a * ratio if varied else None, a) for a in both]]
-        expert = self._grid(self.penalties_expert, largest.expert, "penalties_expert")
-        if self.penalties_gate is None or not varied:
-            return [[Strengths(None, a) for a in expert]]
-        gate = self._grid(self.penalties_gate, largest.gate, "penalties_gate")
-        return [[Strengths(g, a) for a in expert] for g in gate]
-
-    def _grid(self, asked, largest, name):
-        if isinstance(asked, int | np.integer) and not isinstance(asked, bool):
-            if not 0 < largest < np.inf:
-                raise ValueError(
-                    f"{name}: the largest strength that the data suggest is {largest}, so there "
-                    "is no grid to space: no penalised column goes along with the target. Give "
-                    "the strengths themselves, or other columns."
-                )
-            if asked < 1 or not 0 < self.ratio < 1:
-                raise ValueError(
-                    f"{name} must be at least 1 and ratio in (0, 1); got {asked} and {self.ratio}."
-                )
-            return [float(a) for a in largest * np.geomspace(1, self.ratio, int(asked))]
-        values = np.sort(np.asarray(asked, dtype=float).ravel())[::-1]
-        usable = len(values) > 0 and np.all((values > 0) & np.isfinite(values))
-        if isinstance(asked, bool) or not usable:
-            raise ValueError(f"{name} must be positive strengths; got {asked!r}.")
-        return [float(a) for a in values]
-
-    def _run(self, model, rows, chains, plan, null, folds):
+    def _run(self, given: Setting, folds):
         """Walks of all chains, and the held-out log-densities of every chain and fold."""
-        jobs = [(model, rows, chain, plan, null) for chain in chains]
-        tests = [None] * len(chains)
+        chains = given.chains
+        jobs = [(given.model, given.rows, chain, given.plan, given.null) for chain in chains]
+        tests: list[Rows | None] = [None] * len(chains)
         for train, test in folds:
-            part = rows.take(train)
-            inner = plan._replace(max_free=plan.max_free * part.total_weight / rows.total_weight)
-            start = wide.null_start(model, part, plan.start, plan.seed)
-            jobs += [(model, part, chain, inner, start) for chain in chains]
-            tests += [rows.take(test)] * len(chains)
-        n_jobs = min(effective_n_jobs(self.n_jobs), len(jobs))
-        if n_jobs == 1:
-            done = [_walk_and_test(*job, test) for job, test in zip(jobs, tests, strict=True)]
-        else:
-            with parallel_config(backend="loky", inner_max_num_threads=1):
-                done = Parallel(n_jobs=n_jobs)(
-                    delayed(_walk_and_test)(*job, test)
-                    for job, test in zip(jobs, tests, strict=True)
-                )
+            part = compact(given.given.take(train))
+            plan = given.plan_of(part)
+            start = wide.null_start(given.model, part, plan.start, plan.seed)
+            jobs += [(given.model, part, chain, plan, start) for chain in chains]
+            tests += [given.given.take(test)] * len(chains)
+        done = spread(_walk_and_test, list(zip(jobs, tests, strict=True)), self.n_jobs)
         n = len(chains)
         scores = [
             [(fold[1], done[n * (f + 1) + c][1]) for f, fold in enumerate(folds)] for c in range(n)
@@ -239,8 +140,26 @@ class MoEPath(Component):
         return [walked for walked, _ in done[:n]], scores
 
 
-def _walk_and_test(model, rows, places, plan, null, test) -> tuple[Walk, list[Any]]:
+def path_folds(given: Setting, cv, X, y):
+    """Pairs of training and test rows: of a number dealt by the rows' values, else those given."""
+    classes = is_classifier(given.template)
+    if isinstance(cv, int | np.integer) and not isinstance(cv, bool) and cv > 0:
+        return keyed_folds(given.given, int(cv), classes=classes, seed=given.plan.seed)
+    return make_folds(y, cv, classes=classes, X=X)
+
+
+def spread(function, jobs, n_jobs) -> list[Any]:
+    """``function(*job)`` of all jobs, in processes where ``n_jobs`` asks for more than one."""
+    n_jobs = min(effective_n_jobs(n_jobs), len(jobs))
+    if n_jobs <= 1:
+        return [function(*job) for job in jobs]
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        return Parallel(n_jobs=n_jobs)(delayed(function)(*job) for job in jobs)
+
+
+def _walk_and_test(chain, test) -> tuple[Walk, list[Any]]:
     """A chain, and its log-densities of held-out rows place by place."""
+    model, rows, places, plan, null = chain
     with single_threaded_blas():
         walked = walk(model, rows, places, plan, null)
         if test is None:

@@ -16,11 +16,12 @@ from mixexp.em.fitting import Fit
 from mixexp.em.model import MoEModel
 from mixexp.selection._assemble import mean_and_error
 from mixexp.selection.path._chain import Strengths, at_strengths, with_strength
+from mixexp.selection.path._setting import Setting
 from mixexp.selection.path.relaxed import relax
 
 SHOWN = ("aic", "bic", "mbic", "ebic")
 # what a fit learns of its data before the parameters, beside those of scikit-learn
-COPIED = (
+LEARNT = (
     "n_features_in_",
     "feature_names_in_",
     "classes_",
@@ -48,6 +49,8 @@ class PathResult:
         ``coef_`` of the fits on the user's scale; labels of experts follow the chain.
     gate_coef : (T, K, p) ndarray
     feature_names : dict of "gate" and "expert" to sequences of str
+    column_scale : dict of "gate" and "expert" to (p,) ndarrays
+        Standard deviations of the columns: slopes times these are comparable.
     cv_log_prob : (T, n) ndarray or None
         Out-of-fold log-densities.
     """
@@ -56,6 +59,7 @@ class PathResult:
     coef: Floats
     gate_coef: Floats
     feature_names: Mapping[str, Sequence[str]]
+    column_scale: Mapping[str, Floats]
     cv_log_prob: Floats | None
     _weight: Floats | None = field(repr=False)
     _template: Any = field(repr=False)
@@ -63,8 +67,14 @@ class PathResult:
     _fits: Sequence[Fit] = field(repr=False)
 
     @classmethod
-    def assemble(cls, template, model, rows, chains, walks, scores) -> PathResult:
+    def assemble(cls, setting: Setting, walks, scores) -> PathResult:
         """The result from the walks of the chains."""
+        template, model, rows, chains = (
+            setting.template,
+            setting.model,
+            setting.given,
+            setting.chains,
+        )
         fits = [fit for walked in walks for fit in walked.fits]
         if not fits:
             raise ValueError(
@@ -89,11 +99,14 @@ class PathResult:
             "gate": list(fitted[0].gate_feature_names_),
             "expert": list(fitted[0].expert_feature_names_),
         }
+        scale = np.where(np.isfinite(model.scaling.x_scale), model.scaling.x_scale, 0.0)
+        scales = {"gate": scale[model.gate_columns], "expert": scale[model.expert_columns]}
         return cls(
             table,
             np.stack([one.coef_ for one in fitted]),
             np.stack([one.gate_coef_ for one in fitted]),
             names,
+            scales,
             cv,
             rows.weight,
             template,
@@ -131,7 +144,11 @@ class PathResult:
         return part.scores([fit.summary for fit in self._fits])
 
     def best(self, criterion: Any = "bic", *, one_se: bool = False) -> int:
-        """Line of the fit that the criterion chooses, among the regular ones if there are any.
+        """Line of the fit that the criterion chooses, a regular one where it can be.
+
+        Likelihoods of the fitted rows flatter optima that are not regular: they are chosen only
+        where the path has no other. Held-out rows do not, so that "cv" chooses such an optimum
+        where every regular fit is worse by more than one paired standard error.
 
         Parameters
         ----------
@@ -141,25 +158,35 @@ class PathResult:
             With "cv": the fewest parameters among the fits within one paired standard error.
         """
         regular = self.table["regular"].to_numpy()
-        pool = regular if regular.any() else np.ones(len(regular), dtype=bool)
-        scores = np.where(pool, self.scores(criterion), np.inf)
+        scores = self.scores(criterion)
+        scores = np.where(np.isnan(scores), np.inf, scores)
         if not np.isfinite(scores).any():
             raise ValueError(
                 f"criterion={criterion!r} has no finite score on this path: choose by another, "
                 "such as 'bic', or by the number of a line."
             )
-        best = int(np.argmin(np.where(np.isnan(scores), np.inf, scores)))
+        if criterion != "cv":
+            if one_se:
+                raise ValueError("one_se=True needs criterion='cv'.")
+            usable = regular & np.isfinite(scores)
+            return int(np.argmin(np.where(usable, scores, np.inf) if usable.any() else scores))
+        within = self._within_one_error(int(np.argmin(scores)))
+        pool = regular if (regular & within).any() else np.ones(len(regular), dtype=bool)
+        best = int(np.argmin(np.where(pool, scores, np.inf)))
         if not one_se:
             return best
-        if criterion != "cv" or self.cv_log_prob is None:
-            raise ValueError("one_se=True needs criterion='cv'.")
+        near = pool & self._within_one_error(best)
+        return int(np.argmin(np.where(near, self.table["n_free"], np.inf)))
+
+    def _within_one_error(self, best: int) -> NDArray[np.bool_]:
+        """(T,) fits whose held-out log-density is worse by one paired standard error at most."""
+        assert self.cv_log_prob is not None
         gaps = [
             mean_and_error(self.cv_log_prob[best] - line, self._weight) for line in self.cv_log_prob
         ]
-        within = pool & np.array([mean <= error for mean, error in gaps])
+        within = np.array([mean <= error for mean, error in gaps])
         within[best] = True
-        free = np.where(within, self.table["n_free"], np.inf)
-        return int(np.argmin(free))
+        return within
 
     def model(self, choice: int | str | Component = "bic") -> Any:
         """The fitted estimator of a line, or of the line that a criterion chooses."""
@@ -250,7 +277,7 @@ def _fitted(template, model, place: Strengths, fit: Fit):
         gate=with_strength(template.gate, place.gate),
         expert=with_strength(template.expert, place.expert),
     )
-    for name in COPIED:
+    for name in LEARNT:
         if hasattr(template, name):
             setattr(own, name, getattr(template, name))
     own._store(at_strengths(model, place), fit)

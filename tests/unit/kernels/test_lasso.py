@@ -136,9 +136,8 @@ def test_transfers_reach_the_optimum_of_a_general_solver(K, seed):
     l1, l2 = np.full((K, q), alpha), np.full((K, q), 0.03)
     l1[:, 0] = l1[:, -1] = 0
     start = np.zeros((1, K, q))
-    found = lasso.centred_descent(pairs[None], score[None], start, l1[None], l2[None], TOL, ROUNDS)[
-        0
-    ]
+    settings = l1[None], l2[None], TOL, 0.0, ROUNDS
+    found = lasso.centred_descent(pairs[None], score[None], start, *settings)[0]
     assert_allclose(found.sum(axis=0), 0, atol=1e-13)
 
     def loss(split):
@@ -190,6 +189,7 @@ def test_a_transfer_is_the_best_of_all_amounts(seed):
             np.array([[[l1_first], [l1_second]]]),
             np.zeros((1, 2, 1)),
             TOL,
+            0.0,
             1,
         )[0, :, 0]
         assert_allclose(found.sum(), first + second, atol=1e-14)
@@ -205,7 +205,7 @@ def test_the_intercept_of_a_class_without_rows_is_solved_for_at_once():
     score = np.array([1e-9, -0.4e-9, -0.6e-9]).reshape(1, 3, 1)
     start = np.array([-20.0, 9.0, 11.0]).reshape(1, 3, 1)
     zeros = np.zeros((1, 3, 1))
-    found = lasso.centred_descent(pairs, score, start, zeros, zeros + extra, 1e-13, 3)
+    found = lasso.centred_descent(pairs, score, start, zeros, zeros + extra, 1e-13, 0.0, 3)
     information = np.diag(prob) - np.outer(prob, prob)
     left = score[0, :, 0] - information @ (found - start)[0, :, 0] - extra * found[0, :, 0]
     assert_allclose(left, 0, atol=1e-12)

@@ -20,7 +20,7 @@ from mixexp import (
 )
 from mixexp.em import wide, working_set
 from mixexp.selection.path._chain import Strengths, at_strengths, noise_ratio, zero_strengths
-from mixexp.selection.path.path import SOLVER
+from mixexp.selection.path._setting import SOLVER, setting
 from tests.unit.selection.path.planted import FEW, planted, small_path, violation
 
 FOLDS = KFold(2, shuffle=True, random_state=0)
@@ -81,7 +81,8 @@ def test_the_planted_columns_enter_first(result):
 def test_the_largest_strengths_are_exact(data):
     X, y = data
     path = small_path()
-    model, rows = path._template()._prepare(X, y, None)
+    given = setting(path, X, y, None, {})
+    model, rows = given.model, given.given
     null = wide.null_start(model, rows, FEW, 0)
     largest = zero_strengths(model, rows, null)
     above, below = (
@@ -131,7 +132,8 @@ def test_held_out_log_densities_are_those_of_a_fit_by_hand(data):
         penalties_expert=[place.expert], penalties_gate=[place.gate], searches=0, cv=FOLDS
     )
     found = path.fit(X, y).result_
-    model, rows = path._template()._prepare(X, y, None)
+    given = setting(path, X, y, None, {})
+    model, rows = given.model, given.given
     for train, test in FOLDS.split(X):
         part = rows.take(train)
         null = wide.null_start(model, part, FEW, 0)
@@ -294,8 +296,8 @@ def test_polynomial_experts_have_names_along_the_path():
 
 def test_the_coupled_ratio_counts_weights_as_repetitions(data):
     X, y = data
-    template = small_path()._template()
-    model, rows = template._prepare(X, y, None)
+    given = setting(small_path(), X, y, None, {})
+    model, rows = given.model, given.given
     null = wide.null_start(model, rows, FEW, 0)
     twice = rows._replace(weight=np.full(len(y), 2.0))
     assert_allclose(noise_ratio(model, twice, null), noise_ratio(model, rows, null))

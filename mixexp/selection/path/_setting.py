@@ -1,0 +1,167 @@
+"""What a path is walked with: the model of its rows, its strengths, and how a chain is walked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils import check_random_state
+
+from mixexp._component import EXPERTS, GATES, resolve
+from mixexp.em import wide
+from mixexp.em.driver import EM
+from mixexp.em.model import MoEModel
+from mixexp.em.params import MoEParams
+from mixexp.em.rows import Rows
+from mixexp.em.start import MultiStart
+from mixexp.em.starts.table import compact
+from mixexp.em.threads import single_threaded_blas
+from mixexp.penalties import L1
+from mixexp.selection.path._chain import Plan, Strengths, noise_ratio, zero_strengths
+
+SOLVER = EM(max_passes=500, tol=1e-10, gradient_tol=1e-5)
+
+
+class Setting(NamedTuple):
+    """The problem of a `MoEPath` on given rows.
+
+    Attributes
+    ----------
+    template : estimator
+        With the penalties that are varied, and what it has learnt of the columns.
+    given, rows : Rows
+        As the user gave them; and merged where they are few, which is what is fitted.
+    model : MoEModel
+    null : MoEParams
+        The best mixture without slopes.
+    chains : list of list of `Strengths`
+        Strongest first.
+    plan : Plan
+    """
+
+    template: Any
+    given: Rows
+    rows: Rows
+    model: MoEModel
+    null: MoEParams
+    chains: list[list[Strengths]]
+    plan: Plan
+
+    def model_of(self, rows: Rows) -> MoEModel:
+        """The model as it would be on these rows alone, their standardisation included."""
+        return self.template._model(*self.template._parts(), rows)
+
+    def plan_of(self, rows: Rows) -> Plan:
+        """The plan for some of the rows: as many slopes for every unit."""
+        share = rows.total_weight / self.rows.total_weight
+        without = self.model.n_free(self.null)
+        return self.plan._replace(max_free=without + share * (self.plan.max_free - without))
+
+
+def setting(path, X, y, sample_weight, inputs, max_columns: float = np.inf) -> Setting:
+    """The setting of a `MoEPath` on given rows."""
+    template = _template(path)
+    gate, expert, given = template._checked(X, y, sample_weight, **inputs)
+    rows = compact(given)
+    model = template._model(gate, expert, rows)
+    start, seed = _search(template), _seed(path.random_state)
+    with single_threaded_blas():
+        null = wide.null_start(model, rows, start, seed)
+        largest = zero_strengths(model, rows, null)
+        chains = _chains(path, largest, noise_ratio(model, rows, null))
+    plan = Plan(
+        start=start,
+        solver=template.solver or SOLVER,
+        searches=path.searches,
+        max_free=_most_free(path.max_free, model, rows, null),
+        max_columns=max_columns,
+        seed=seed,
+    )
+    return Setting(template, given, rows, model, null, chains, plan)
+
+
+def _most_free(asked, model, rows, null):
+    """Free parameters beyond which a chain ends; by default a slope for every two units."""
+    return model.n_free(null) + rows.total_weight / 2 if asked is None else asked
+
+
+def _seed(random_state) -> int:
+    """As in the estimators, None is 0: a path is reproducible unless asked otherwise."""
+    random_state = check_random_state(0 if random_state is None else random_state)
+    return int(random_state.randint(2**31 - 1))
+
+
+def _search(template) -> MultiStart:
+    """The template's search; a start from given values has no place in a path."""
+    if isinstance(template.start, MultiStart):
+        return template.start
+    if isinstance(template.start, str) and template.start == "default":
+        return MultiStart()
+    raise ValueError(
+        "A path starts every fit from its neighbours and from searches of its own: the "
+        "estimator's start must be 'default' or MultiStart(...)."
+    )
+
+
+def _template(path):
+    """A clone of the estimator whose parts carry the penalties that the path varies."""
+    template = clone(path.estimator)
+    gate = resolve(template.gate, GATES, "gate")
+    expert = resolve(template.expert, EXPERTS, "expert")
+    varied = [expert] if path.penalties_gate is None else [gate, expert]
+    for part in varied:
+        has_penalty = "penalty" in part.get_params(deep=False)
+        if has_penalty and part.penalty is None:
+            part.set_params(penalty=L1())
+            if "scale_free" in part.get_params(deep=False):
+                part.set_params(scale_free=True)
+        if not (has_penalty and part.sparse):
+            if part is gate and not gate.uses_columns:
+                continue
+            raise ValueError(
+                f"A path needs a penalty that sets slopes to zero on {type(part).__name__}, "
+                f"such as L1(); got {getattr(part, 'penalty', None)!r}."
+            )
+    return template.set_params(gate=gate, expert=expert)
+
+
+def _chains(path, largest: Strengths, ratio: float) -> list[list[Strengths]]:
+    """Places of every chain, strongest first."""
+    assert largest.expert is not None  # the template's experts are sparse
+    varied = largest.gate is not None and ratio > 0  # one expert has a gate without slopes
+    if isinstance(path.penalties_gate, str):
+        if path.penalties_gate != "coupled":
+            raise ValueError(
+                "penalties_gate must be 'coupled', None, a number of strengths or strengths; "
+                f"got {path.penalties_gate!r}."
+            )
+        top = max(largest.expert, largest.gate / ratio if varied else 0.0)  # type: ignore[operator]
+        both = _grid(path.penalties_expert, top, path.ratio, "penalties_expert")
+        return [[Strengths(a * ratio if varied else None, a) for a in both]]
+    expert = _grid(path.penalties_expert, largest.expert, path.ratio, "penalties_expert")
+    if path.penalties_gate is None or not varied:
+        return [[Strengths(None, a) for a in expert]]
+    gate = _grid(path.penalties_gate, largest.gate, path.ratio, "penalties_gate")
+    return [[Strengths(g, a) for a in expert] for g in gate]
+
+
+def _grid(asked: int | Sequence[float], largest, ratio: float, name: str) -> list[float]:
+    if isinstance(asked, int | np.integer) and not isinstance(asked, bool):
+        if not 0 < largest < np.inf:
+            raise ValueError(
+                f"{name}: the largest strength that the data suggest is {largest}, so there "
+                "is no grid to space: no penalised column goes along with the target, which may "
+                "be constant or of one class. Give the strengths themselves, or other columns."
+            )
+        if asked < 1 or not 0 < ratio < 1:
+            raise ValueError(
+                f"{name} must be at least 1 and ratio in (0, 1); got {asked} and {ratio}."
+            )
+        return [float(a) for a in largest * np.geomspace(1, ratio, int(asked))]
+    values = np.sort(np.asarray(asked, dtype=float).ravel())[::-1]
+    usable = len(values) > 0 and np.all((values > 0) & np.isfinite(values))
+    if isinstance(asked, bool) or not usable:
+        raise ValueError(f"{name} must be positive strengths; got {asked!r}.")
+    return [float(a) for a in values]
