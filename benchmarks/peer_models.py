@@ -16,30 +16,32 @@ N_JOBS = None  # processes of our study
 EXPERT_STRENGTHS = (0.003, 0.03, 0.1, 0.3, 1.0, 10.0)
 GATE_STRENGTHS = (0.0003, 0.003, 0.03)
 EFFORT = {"n_starts": 0.1, "max_rounds": 1}
+MOST_SLOPES = 1500  # of the experts together: digits, ten classes of 64 columns, stops at K = 2
 TOLERANCES = {"max_passes": 200, "tol": 1e-9, "gradient_tol": 1e-4}
 CONFIGURATION = (
-    f"SelectionStudy, n_experts 1-4, L2 on experts {EXPERT_STRENGTHS} and on the gate "
-    f"{GATE_STRENGTHS}, follow=True, start=MultiStart(n_starts=0.1, max_rounds=1), "
+    f"SelectionStudy, n_experts 1-4 with at most {MOST_SLOPES} slopes, L2 on experts "
+    f"{EXPERT_STRENGTHS} and on the gate {GATE_STRENGTHS}, follow=True, start=MultiStart(n_starts=0.1, max_rounds=1), "
     "solver=EM(max_passes=200, tol=1e-9, gradient_tol=1e-4), criterion='cv' with 10 folds inside "
     "the training fold, random_state 0"
 )
 
 
 def mixexp_regression(X, y, X_test, y_test):
-    study = _study("MoERegressor").fit(X, y)
+    study = _study("MoERegressor", X.shape[1]).fit(X, y)
     return study.log_prob(X_test, y_test), study.predict(X_test), _chosen(study)
 
 
 def mixexp_classes(X, y, X_test):
-    study = _study("MoEClassifier").fit(X, y)
+    study = _study("MoEClassifier", X.shape[1] * len(np.unique(y))).fit(X, y)
     return study.predict_proba(X_test), study.classes_, _chosen(study)
 
 
-def _study(name):
+def _study(name, slopes):
+    """The study for experts of so many slopes each."""
     import mixexp
 
     grid = {
-        "n_experts": [1, 2, 3, 4],
+        "n_experts": [K for K in (1, 2, 3, 4) if K * slopes <= MOST_SLOPES],
         "expert__penalty": EXPERT_STRENGTHS,
         "gate__penalty": GATE_STRENGTHS,
     }
