@@ -20,7 +20,8 @@ MOST_SLOPES = 1500  # of the experts together: digits, ten classes of 64 columns
 TOLERANCES = {"max_passes": 200, "tol": 1e-9, "gradient_tol": 1e-4}
 CONFIGURATION = (
     f"SelectionStudy, n_experts 1-4 with at most {MOST_SLOPES} slopes, L2 on experts "
-    f"{EXPERT_STRENGTHS} and on the gate {GATE_STRENGTHS}, follow=True, start=MultiStart(n_starts=0.1, max_rounds=1), "
+    f"{EXPERT_STRENGTHS} and on the gate {GATE_STRENGTHS}, follow=True, "
+    "start=MultiStart(n_starts=0.1, max_rounds=1), "
     "solver=EM(max_passes=200, tol=1e-9, gradient_tol=1e-4), criterion='cv' with 10 folds inside "
     "the training fold, random_state 0"
 )
