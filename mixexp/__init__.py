@@ -11,7 +11,7 @@ _PUBLIC = {
     "MoEClassifier": "mixexp.estimators",
     "GLoMERegressor": "mixexp.estimators",
     "BLoMERegressor": "mixexp.estimators",
-    "load": "mixexp.selection",
+    "load": "mixexp.tables",
     "SoftmaxGate": "mixexp.gates",
     "ConstantGate": "mixexp.gates",
     "GaussianGate": "mixexp.gates",

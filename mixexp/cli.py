@@ -205,7 +205,7 @@ def study(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Fit, compare and explain; write the report."""
     from mixexp.report import check_folder, write_report
     from mixexp.report.run import StudyPlan, study_table
-    from mixexp.selection.prepare import Roles
+    from mixexp.tables.prepare import Roles
 
     _check_strengths(options)
     if "gaussian" in options.gate and len(options.gate) > 1 and options.criterion != "cv":
@@ -249,8 +249,8 @@ def _check_strengths(options: argparse.Namespace) -> None:
 def predict(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Predictions for every row of a table, in its order."""
     from mixexp._persistence import write_atomic
-    from mixexp.selection.table_model import TableModel
-    from mixexp.selection.tables import read_table
+    from mixexp.tables.model import TableModel
+    from mixexp.tables.reading import read_table
 
     if not 0 < options.level < 1:
         raise ValueError(f"--level must lie between 0 and 1; got {options.level:g}")

@@ -15,7 +15,7 @@ def plot_residuals(residuals: Any, kind: str = "qq", ax: Any = None) -> Any:
     Parameters
     ----------
     residuals : Residuals
-        From `mixexp.selection.calibration.quantile_residuals`.
+        From `mixexp.explain.calibration.quantile_residuals`.
     kind : {"qq", "fitted"}
         Against normal quantiles with a 95 % pointwise band, or against the predicted mean.
     ax : Axes, optional
@@ -62,7 +62,7 @@ def plot_calibration(calibration: Any, ax: Any = None) -> Any:
     Parameters
     ----------
     calibration : PITHistogram or ClassCalibration
-        From `mixexp.selection.calibration`.
+        From `mixexp.explain.calibration`.
     ax : Axes, optional
         Where to draw.
 

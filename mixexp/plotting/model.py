@@ -15,7 +15,7 @@ def plot_fit_lines(line: Any, target: str = "prediction", ax: Any = None) -> Any
     Parameters
     ----------
     line : Line
-        From `mixexp.selection.diagnostics.line`.
+        From `mixexp.explain.diagnostics.line`.
     target : str
         Name of the target, for the axis.
     ax : Axes, optional
@@ -131,7 +131,7 @@ def plot_gate_regions(regions: Any, kind: str = "gate", ax: Any = None) -> Any:
     Parameters
     ----------
     regions : Line, PartialEffect or Surface
-        From `mixexp.selection.diagnostics`.
+        From `mixexp.explain.diagnostics`.
     kind : {"gate", "level"}
         For a `Surface`: the likeliest expert (stronger colour: surer), or the predicted level.
     ax : Axes, optional
@@ -240,7 +240,7 @@ def plot_partial_effects(effect: Any, target: str = "prediction", ax: Any = None
     Parameters
     ----------
     effect : PartialEffect
-        From `mixexp.selection.diagnostics.partial_effects`.
+        From `mixexp.explain.diagnostics.partial_effects`.
     target : str
         Name of the target, for the axis.
     ax : Axes, optional

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mixexp.report.page import TableStudy, render
-from mixexp.selection.result import FORMAT
+from mixexp.selection.study.result import FORMAT
 
 PAGE, SUMMARY, MODEL = "report.html", "study.json", "model.mixexp"
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mixexp.explain.explanation import Explanation
 from mixexp.report import sections
 from mixexp.report.html import esc, facts, page
-from mixexp.selection.explain import Explanation
-from mixexp.selection.merging import MergePath
-from mixexp.selection.result import StudyResult
-from mixexp.selection.table_model import TableModel
+from mixexp.selection.merging.path import MergePath
+from mixexp.selection.study.result import StudyResult
+from mixexp.tables.model import TableModel
 
 
 @dataclass(frozen=True)

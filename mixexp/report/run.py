@@ -15,15 +15,15 @@ from joblib import cpu_count
 
 from mixexp import __version__
 from mixexp.estimators import MoEClassifier, MoERegressor
+from mixexp.explain.explanation import explain
 from mixexp.penalties import L1, L2, MCP, SCAD, GroupLasso
 from mixexp.report.page import TableStudy
-from mixexp.selection.explain import explain
-from mixexp.selection.merging import MergePath, merge_path
-from mixexp.selection.prepare import Prepared, Roles, prepare
-from mixexp.selection.result import StudyResult
-from mixexp.selection.study import Progress, SelectionStudy
-from mixexp.selection.table_model import TableModel
-from mixexp.selection.tables import TableError, read_table
+from mixexp.selection.merging.path import MergePath, merge_path
+from mixexp.selection.study.result import StudyResult
+from mixexp.selection.study.study import Progress, SelectionStudy
+from mixexp.tables.model import TableModel
+from mixexp.tables.prepare import Prepared, Roles, prepare
+from mixexp.tables.reading import TableError, read_table
 
 # Classes are often separated by a mixture, and then the likelihood has no finite maximum.
 CLASS_PENALTY = 1e-3

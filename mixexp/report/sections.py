@@ -12,7 +12,7 @@ from mixexp.report.choices import choices
 from mixexp.report.figures import figure, grid
 from mixexp.report.html import bullets, esc, frame, number, table
 from mixexp.report.pictures import check_figures, prediction_figures
-from mixexp.selection.criteria import AIC, BIC, CRITERIA, ICL
+from mixexp.selection.criteria.information import AIC, BIC, CRITERIA, ICL
 
 if TYPE_CHECKING:
     from mixexp.report.page import TableStudy

@@ -1,18 +1,23 @@
 """Choosing a mixture of experts: criteria, the study, and what is computed from the winner."""
 
 from mixexp._component import CRITERIA
-from mixexp.selection.compare import criteria_table
-from mixexp.selection.criteria import AIC, AIC3, BIC, CAIC, ICL, AICc, Criterion
-from mixexp.selection.loading import load
+from mixexp.selection.criteria import (
+    AIC,
+    AIC3,
+    BIC,
+    CAIC,
+    EBIC,
+    ICL,
+    NEC,
+    AICc,
+    Criterion,
+    ModifiedBIC,
+    criteria_table,
+)
 from mixexp.selection.merging import MergePath, merge_path
-from mixexp.selection.overlap import NEC
 from mixexp.selection.path import MoEPath, PathResult, relax
-from mixexp.selection.result import StudyResult
-from mixexp.selection.slope import SlopeHeuristic
-from mixexp.selection.slope_result import DimensionJump, SlopeEstimation, SlopeNote
-from mixexp.selection.sparse import EBIC, ModifiedBIC
-from mixexp.selection.study import SelectionStudy
-from mixexp.selection.table_model import TableModel
+from mixexp.selection.slope import DimensionJump, SlopeEstimation, SlopeHeuristic, SlopeNote
+from mixexp.selection.study import SelectionStudy, StudyResult
 
 __all__ = [
     "AIC",
@@ -35,9 +40,7 @@ __all__ = [
     "SlopeHeuristic",
     "SlopeNote",
     "StudyResult",
-    "TableModel",
     "criteria_table",
-    "load",
     "merge_path",
     "relax",
 ]

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 
 import mixexp
 from mixexp.cli import main, parse_experts
-from mixexp.selection.table_model import TableModel
+from mixexp.tables.model import TableModel
 
 FAST = ["--experts", "1-2", "--folds", "0", "--jobs", "1", "--quiet"]
 SCRIPT, DOLLAR = "<script>alert(1)</script>", "$x_1$ & \\frac{"

@@ -14,10 +14,10 @@ from sklearn.base import clone
 from mixexp._component import CRITERIA, Component, resolve
 from mixexp.em.fitting import Fit
 from mixexp.em.model import MoEModel
-from mixexp.selection._assemble import mean_and_error
 from mixexp.selection.path._chain import Strengths, at_strengths, with_strength
 from mixexp.selection.path._setting import Setting
 from mixexp.selection.path.relaxed import relax
+from mixexp.selection.study.assemble import mean_and_error
 
 SHOWN = ("aic", "bic", "mbic", "ebic")
 # what a fit learns of its data before the parameters, beside those of scikit-learn

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mixexp.explain.calibration import class_calibration, pit_histogram, quantile_residuals
+from mixexp.explain.diagnostics import Line, PartialEffect, Surface
 from mixexp.plotting import (
     plot_calibration,
     plot_fit_lines,
@@ -16,8 +18,6 @@ from mixexp.plotting import (
 from mixexp.plotting._style import plain
 from mixexp.report.figures import figure, svg
 from mixexp.report.html import esc, frame, number, page, table
-from mixexp.selection.calibration import class_calibration, pit_histogram, quantile_residuals
-from mixexp.selection.diagnostics import Line, PartialEffect, Surface
 
 HOSTILE = ["$x_1$", "$\\frac{", "<script>", "_hidden", "a\nb\tc", "x" * 300, "$", "%s {0}"]
 GRID = np.linspace(0, 1, 5)

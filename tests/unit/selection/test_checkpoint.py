@@ -14,7 +14,7 @@ import pytest
 
 from mixexp import MoERegressor, MultiStart, SelectionStudy
 from mixexp._persistence import PersistenceError
-from mixexp.selection import _chains
+from mixexp.selection.study import chains
 
 ROOT = Path(__file__).parents[3]
 START = MultiStart(n_starts=0.1, max_rounds=1)
@@ -34,13 +34,13 @@ def study(folder, **settings):
 
 def count_chains(monkeypatch):
     """How many chains are fitted from here on."""
-    from mixexp.selection import study as module
+    from mixexp.selection.study import study as module
 
     made = []
 
     def counted(*arguments):
         made.append(arguments[1])
-        return _chains.run_chain(*arguments)
+        return chains.run_chain(*arguments)
 
     monkeypatch.setattr(module, "run_chain", counted)
     return made

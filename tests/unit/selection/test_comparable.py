@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mixexp import MoERegressor, MultiStart, SelectionStudy
-from mixexp.selection import study as module
+from mixexp.selection.study import study as module
 
 
 @pytest.fixture

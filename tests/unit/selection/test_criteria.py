@@ -24,7 +24,7 @@ from mixexp.selection import (
     ModifiedBIC,
     criteria_table,
 )
-from mixexp.selection.criteria import differences, weights
+from mixexp.selection.criteria.information import differences, weights
 
 FITS = [
     FitSummary(-100.0, 4, 50.0, 0.0, 0.0),

@@ -10,7 +10,8 @@ from scipy.special import logsumexp, xlogy
 from scipy.stats import norm
 
 from mixexp import MoEClassifier, MoERegressor
-from mixexp.selection import _merging, merge_path
+from mixexp.selection import merge_path
+from mixexp.selection.merging.steps import bend as bend_of
 
 METHODS = ("measure", "entropy")
 
@@ -143,7 +144,7 @@ def test_entropy_merges_the_pair_of_the_largest_fall(case) -> None:
 def test_the_bend_of_two_pieces_is_found(bend) -> None:
     counts = np.arange(7, 0, -1)
     entropy = 0.1 * counts + 8.0 * np.maximum(0, counts - bend)
-    assert counts[np.argmin(_merging.bend(entropy))] == bend
+    assert counts[np.argmin(bend_of(entropy))] == bend
 
 
 def test_levels_of_the_path(case) -> None:

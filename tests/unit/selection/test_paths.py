@@ -9,8 +9,8 @@ from sklearn.model_selection import ParameterGrid
 
 from mixexp import L1, L2, ElasticNet, GaussianExpert, MoERegressor, MultiStart
 from mixexp.selection import SelectionStudy
-from mixexp.selection._paths import paths, strength_of
-from mixexp.selection.study import cells_of
+from mixexp.selection.study.following import paths, strength_of
+from mixexp.selection.study.study import cells_of
 
 GRID = {"expert__penalty": [0.003, 0.03, 0.3], "gate__penalty": [0, 0.01, 0.1]}
 

@@ -11,8 +11,7 @@ from mixexp import MoERegressor
 from mixexp._component import resolve
 from mixexp.em.summary import FitSummary
 from mixexp.selection import CRITERIA, SelectionStudy, SlopeHeuristic, SlopeNote
-from mixexp.selection._choice import scores_of
-from mixexp.selection._regressions import (
+from mixexp.selection.slope.regressions import (
     BISQUARE,
     CAPUSHE,
     CONVERGED,
@@ -20,6 +19,7 @@ from mixexp.selection._regressions import (
     NORMAL_MAD,
     suffix_lines,
 )
+from mixexp.selection.study.choice import scores_of
 
 METHODS = ("ddse", "djump")
 

@@ -12,10 +12,10 @@ from sklearn.base import is_classifier
 
 from mixexp import L2, GaussianExpert, MoEClassifier, MoERegressor
 from mixexp.selection import SelectionStudy
-from mixexp.selection import _assemble as assembling
-from mixexp.selection._chains import FitRecord, as_penalty, build
-from mixexp.selection._choice import choose
-from mixexp.selection.study import cells_of
+from mixexp.selection.study import assemble as assembling
+from mixexp.selection.study.chains import FitRecord, as_penalty, build
+from mixexp.selection.study.choice import choose
+from mixexp.selection.study.study import cells_of
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from mixexp._component import CRITERIA, Component
-from mixexp.selection._assemble import Cell, assemble
-from mixexp.selection._chains import FitRecord, StudyRows, run_chain
-from mixexp.selection._paths import Step, paths
-from mixexp.selection.checkpoint import ChainFolder, describe
-from mixexp.selection.comparable import check_comparable
 from mixexp.selection.folds import make_folds
-from mixexp.selection.result import StudyResult
+from mixexp.selection.study.assemble import Cell, assemble
+from mixexp.selection.study.chains import FitRecord, StudyRows, run_chain
+from mixexp.selection.study.checkpoint import ChainFolder, describe
+from mixexp.selection.study.comparable import check_comparable
+from mixexp.selection.study.following import Step, paths
+from mixexp.selection.study.result import StudyResult
 
 Progress = Callable[[int, int, str], None]
 
@@ -269,7 +269,7 @@ def _count(value: Any) -> int:
 
 
 def _check_criterion(criterion: Any) -> Any:
-    from mixexp.selection.criteria import Criterion
+    from mixexp.selection.criteria.information import Criterion
 
     if isinstance(criterion, Criterion) or criterion == "cv":
         return criterion

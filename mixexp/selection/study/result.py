@@ -129,7 +129,7 @@ class StudyResult:
         ValueError
             If the criterion is unknown, or cannot score these fits.
         """
-        from mixexp.selection._choice import add_criterion, choose
+        from mixexp.selection.study.choice import add_criterion, choose
 
         if criterion == "cv" and self.cv_log_prob is None:
             raise ValueError("criterion='cv' needs a study with folds: SelectionStudy(..., cv=5).")
@@ -298,7 +298,7 @@ class StudyResult:
         gap, error : float
             The mean over the rows tested and its paired standard error.
         """
-        from mixexp.selection._choice import mean_and_error
+        from mixexp.selection.study.choice import mean_and_error
 
         if self.cv_log_prob is None:
             return np.nan, np.nan

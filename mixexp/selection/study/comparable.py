@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mixexp.selection._assemble import Cell
-from mixexp.selection._chains import build
+from mixexp.selection.study.assemble import Cell
+from mixexp.selection.study.chains import build
 
 
 def check_comparable(template: Any, cells: Sequence[Cell], criterion: Any) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mixexp.selection.preprocess import TablePreprocessor, as_text, column_kind
-from mixexp.selection.tables import TableError, column_of, numbers
+from mixexp.tables.preprocess import TablePreprocessor, as_text, column_kind
+from mixexp.tables.reading import TableError, column_of, numbers
 
 FAMILIES = ("gaussian", "poisson", "gamma", "binomial", "multinomial")
 MIN_ROWS = 5

@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
-from mixexp.selection.tables import TableError, did_you_mean, first_row, numbers, short
+from mixexp.tables.reading import TableError, did_you_mean, first_row, numbers, short
 
 MAX_LEVELS = 20
 MISSING_LEVEL = "missing"

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from mixexp.selection import _merging
-from mixexp.selection._merging import Floats
+from mixexp.selection.merging.steps import Floats, Parts, bend, by_entropy, by_measure
 
 METHODS = ("measure", "entropy")
 
@@ -180,14 +179,14 @@ def merge_path(
             f"{model.n_experts_}. Fit more than you believe in."
         )
     inputs = {"offset": offset, "exposure": exposure, "trials": trials}
-    parts = _merging.Parts.of(model, X, y, sample_weight, inputs)
+    parts = Parts.of(model, X, y, sample_weight, inputs)
     if method == "measure":
-        steps = _merging.by_measure(parts)
+        steps = by_measure(parts)
         scale = np.log(parts.total) if omega is None else omega
         criterion = -(steps.heights + scale * steps.loglik[:-1])
     else:
-        steps = _merging.by_entropy(parts)
-        criterion = _merging.bend(steps.entropy)
+        steps = by_entropy(parts)
+        criterion = bend(steps.entropy)
     counts = np.arange(model.n_experts_, 0, -1)
     return MergePath(
         method=method,

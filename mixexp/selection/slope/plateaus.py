@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from mixexp.selection._regressions import CAPUSHE, CONVERGED, suffix_lines
-from mixexp.selection.slope_result import (
+from mixexp.selection.slope.regressions import CAPUSHE, CONVERGED, suffix_lines
+from mixexp.selection.slope.result import (
     DimensionJump,
     Floats,
     Integers,

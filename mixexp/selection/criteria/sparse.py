@@ -9,7 +9,7 @@ from scipy.special import gammaln
 
 from mixexp._component import CRITERIA, register
 from mixexp.em.summary import FitSummary, check_comparable
-from mixexp.selection.criteria import Criterion, Floats, bic
+from mixexp.selection.criteria.information import Criterion, Floats, bic
 
 
 @register(CRITERIA, "mbic")

@@ -12,9 +12,9 @@ from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
-from mixexp.selection.prepare import Roles, prepare
-from mixexp.selection.preprocess import TablePreprocessor, as_text
-from mixexp.selection.tables import TableError, read_table
+from mixexp.tables.prepare import Roles, prepare
+from mixexp.tables.preprocess import TablePreprocessor, as_text
+from mixexp.tables.reading import TableError, read_table
 
 PLAIN = pd.DataFrame({"y": [0.5, 1.5, 2.5, 3.5], "a": [1, 2, 3, 4]})
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from mixexp._persistence import load_tree, save_tree
 from mixexp.estimators._saving import from_tree, to_tree
-from mixexp.selection._chains import FitRecord
+from mixexp.selection.study.chains import FitRecord
 
 KIND = "study-chains"
 Chains = Mapping[tuple[int, int], Sequence[FitRecord]]

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 
 from mixexp._component import CRITERIA, register
 from mixexp.em.summary import FitSummary, check_comparable
-from mixexp.selection._slopes import distinct, estimate_slope, jump, slope_table
-from mixexp.selection.criteria import Criterion, Floats
-from mixexp.selection.slope_result import DimensionJump, SlopeEstimation
+from mixexp.selection.criteria.information import Criterion, Floats
+from mixexp.selection.slope.plateaus import distinct, estimate_slope, jump, slope_table
+from mixexp.selection.slope.result import DimensionJump, SlopeEstimation
 
 LEAST_MODELS = 10
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mixexp._component import CRITERIA
 from mixexp.em.summary import FitSummary
-from mixexp.selection import criteria as _criteria
+from mixexp.selection.criteria.information import weights
 
 Floats = NDArray[np.float64]
 Summaries = Sequence[FitSummary | None]
@@ -46,7 +46,7 @@ def add_criterion(table: pd.DataFrame, summaries: Summaries, criterion: Any) -> 
     table["score"] = scores
     table["difference"] = scores - np.nanmin(eligible) if np.isfinite(eligible).any() else np.nan
     on_scale = criterion == "cv" or part.deviance
-    table["weight"] = _criteria.weights(eligible) if on_scale else np.nan
+    table["weight"] = weights(eligible) if on_scale else np.nan
     return name
 
 

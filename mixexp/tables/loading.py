@@ -7,7 +7,7 @@ from typing import Any
 
 from mixexp._persistence import PersistenceError, load_tree
 from mixexp.estimators import _saving
-from mixexp.selection import table_model
+from mixexp.tables import model as table_model
 
 
 def load(path: str | Path) -> Any:

@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixexp._persistence import PersistenceError, load_tree, save_tree
-from mixexp.selection.preprocess import TablePreprocessor
-from mixexp.selection.tables import TableError, did_you_mean, numbers
+from mixexp.tables.preprocess import TablePreprocessor
+from mixexp.tables.reading import TableError, did_you_mean, numbers
 
 KIND = "table model"
 Floats = NDArray[np.float64]

@@ -8,11 +8,11 @@ import pytest
 from numpy.testing import assert_allclose
 
 from mixexp import MoERegressor
-from mixexp.selection.calibration import class_calibration, pit_histogram, quantile_residuals
-from mixexp.selection.diagnostics import line, partial_effects
-from mixexp.selection.explain import expert_table, gate_table
-from mixexp.selection.prepare import Roles, prepare
-from mixexp.selection.table_model import TableModel
+from mixexp.explain.calibration import class_calibration, pit_histogram, quantile_residuals
+from mixexp.explain.diagnostics import line, partial_effects
+from mixexp.explain.explanation import expert_table, gate_table
+from mixexp.tables.model import TableModel
+from mixexp.tables.prepare import Roles, prepare
 
 
 @pytest.fixture(scope="module")

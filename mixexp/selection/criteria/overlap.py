@@ -8,7 +8,7 @@ import numpy as np
 
 from mixexp._component import CRITERIA, register
 from mixexp.em.summary import FitSummary, check_comparable
-from mixexp.selection.criteria import Criterion, Floats
+from mixexp.selection.criteria.information import Criterion, Floats
 
 
 @register(CRITERIA, "nec")

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mixexp.selection.table_model import TableModel
+from mixexp.tables.model import TableModel
 
 Floats = NDArray[np.float64]
 MANY_COLUMNS = 40  # beyond this only the columns with the strongest coefficients get an effect
@@ -127,7 +127,7 @@ def _widened(grid: Any) -> Any:
 
 def _display(grid: Any) -> Any:
     """Grid values for an axis: numbers, years, or names."""
-    from mixexp.selection.preprocess import as_years, column_kind
+    from mixexp.tables.preprocess import as_years, column_kind
 
     series = pd.Series(grid)
     if column_kind(series) == "date":

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mixexp._component import EXPERTS, public_repr_class, resolve
-from mixexp.selection.calibration import (
+from mixexp.explain.calibration import (
     ClassCalibration,
     PITHistogram,
     Residuals,
@@ -17,7 +17,7 @@ from mixexp.selection.calibration import (
     pit_histogram,
     quantile_residuals,
 )
-from mixexp.selection.diagnostics import (
+from mixexp.explain.diagnostics import (
     Line,
     PartialEffect,
     Surface,
@@ -25,8 +25,8 @@ from mixexp.selection.diagnostics import (
     partial_effects,
     surface,
 )
-from mixexp.selection.prepare import Prepared
-from mixexp.selection.table_model import TableModel
+from mixexp.tables.model import TableModel
+from mixexp.tables.prepare import Prepared
 
 SHOWN_ROWS = 5000
 
