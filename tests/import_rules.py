@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 # Parts beside the layers, each with all it may import ...
 BESIDE: dict[str, frozenset[str]] = {
     "_component": frozenset(),
+    "_part": frozenset({"_component"}),
     "_persistence": frozenset({"_component"}),
     "_validation": frozenset({"_component", "em"}),
     "datasets": frozenset(),

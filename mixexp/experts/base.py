@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import ClassVar
 
-from .._component import Component
+from .._part import Part
 
 
-class Expert(Component, ABC):
+class Expert(Part):
     """A family of conditional densities f(y | x), one member per expert.
 
-    Parameters travel as NamedTuples of arrays with K first; methods marked *batched* accept
-    further leading axes. ``X`` is a design (n, q) with a leading column of ones, ``y`` (n, m).
+    ``X`` is a design (n, q) with a leading column of ones, ``y`` (n, m); see `Part` for
+    parameters and batches.
     """
 
     classifies = False  # True where y holds class codes
     scales_target = False  # True where the fit may standardise y
     multi_output = False  # True where y may have several columns
     discrete = False  # True for counts: P(Y < y) differs from P(Y <= y)
-    kernel: ClassVar[str | None] = None  # its half of the name of a fused kernel, if it has one
-    sparse = False  # True where its penalty may set slopes to zero
-    centres_slopes = False  # True where slopes sum to zero over the members that a penalty sees
-    compiled_m_step = False  # True where `kernels.m_steps` knows its M-step
     scales_target_together = False  # True where all responses have one common scale
     positive = False  # True where the mean is positive
     has_dispersion = False  # True where the parameters hold a dispersion
@@ -55,37 +51,6 @@ class Expert(Component, ABC):
     def statistics(self, params, X, y, resp, weight, offset, trials):
         """Additive statistics of a block; ``resp`` (n, K) is weighted already."""
 
-    @abstractmethod
-    def m_step(self, params, stats):
-        """Parameters that raise the penalised surrogate (batched)."""
-
-    @abstractmethod
-    def gradient(self, params, stats):
-        """Gradient of the penalised objective per unit weight, in the order of `pack` (batched)."""
-
-    @abstractmethod
-    def penalty_value(self, params):
-        """Penalty per unit weight (batched)."""
-
-    @abstractmethod
-    def pack(self, params):
-        """Unconstrained vector of the parameters, last axis (batched)."""
-
-    @abstractmethod
-    def unpack(self, vector, params):
-        """Parameters from a vector; ``params`` gives the shapes (batched)."""
-
-    @abstractmethod
-    def n_free(self, params) -> int:
-        """Number of free parameters, for criteria."""
-
-    def slopes(self, params) -> tuple[int, int]:
-        """The slopes that `n_free` counts, and those it would count if none were set to zero.
-
-        (0, 0) for a family without slopes.
-        """
-        return 0, 0
-
     def rows_needed(self, one) -> int:
         """Rows without which one expert (parameters with K = 1) is not determined."""
         return self.n_free(one)
@@ -97,10 +62,6 @@ class Expert(Component, ABC):
     @abstractmethod
     def shift(self, stats, params, step):
         """The statistics' local quadratic model re-expressed at ``params + step``."""
-
-    @abstractmethod
-    def rescale(self, params, columns, old, new):
-        """Parameters on another standardisation of X and of the target (two `Scaling`)."""
 
     @abstractmethod
     def bounded(self, params):

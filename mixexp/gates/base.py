@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import ClassVar
+from abc import abstractmethod
 
 import numpy as np
 
-from .._component import Component
+from .._part import Part
 
 
-class Gate(Component, ABC):
-    """Splits the input space softly: pi_k(x), k = 1..K.
-
-    Parameters travel as NamedTuples of arrays with K first; methods marked *batched* accept
-    further leading axes, so that many starts advance together.
-    """
+class Gate(Part):
+    """Splits the input space softly: pi_k(x), k = 1..K; see `Part` for parameters and batches."""
 
     joint = False  # True for a gate that also models x
-    kernel: ClassVar[str | None] = None  # its half of the name of a fused kernel, if it has one
-    sparse = False  # True where its penalty may set slopes to zero
-    centres_slopes = False  # True where slopes sum to zero over the members that a penalty sees
-    compiled_m_step = False  # True where `kernels.m_steps` knows its M-step
-    closed_form = False  # True where that M-step takes the shares of the responsibilities
+    closed_form = False  # True where a compiled M-step takes the shares of the responsibilities
     uses_columns = True  # False for a gate that ignores X
     needs_independent_columns = False  # True where collinear columns have no density
 
@@ -47,37 +38,6 @@ class Gate(Component, ABC):
         """Additive statistics of a block; ``resp`` (n, K) is weighted already."""
 
     @abstractmethod
-    def m_step(self, params, stats):
-        """Parameters that raise the penalised surrogate (batched)."""
-
-    @abstractmethod
-    def gradient(self, params, stats):
-        """Gradient of the penalised objective per unit weight, in the order of `pack` (batched)."""
-
-    @abstractmethod
-    def penalty_value(self, params):
-        """Penalty per unit weight (batched)."""
-
-    @abstractmethod
-    def pack(self, params):
-        """Unconstrained vector of the parameters, last axis (batched)."""
-
-    @abstractmethod
-    def unpack(self, vector, params):
-        """Parameters from a vector; ``params`` gives the shapes (batched)."""
-
-    @abstractmethod
-    def n_free(self, params) -> int:
-        """Number of free parameters, for criteria."""
-
-    def slopes(self, params) -> tuple[int, int]:
-        """The slopes that `n_free` counts, and those it would count if none were set to zero.
-
-        (0, 0) for a gate without slopes.
-        """
-        return 0, 0
-
-    @abstractmethod
     def shift(self, stats, step):
         """The statistics' local quadratic model re-expressed at ``params + step``."""
 
@@ -95,10 +55,6 @@ class Gate(Component, ABC):
     @abstractmethod
     def flatten(self, params, share):
         """The gate with its dependence on the columns reduced to a share; 1 leaves it alone."""
-
-    @abstractmethod
-    def rescale(self, params, columns, old, new):
-        """Parameters on another standardisation of X (two `Scaling`)."""
 
     def bounded(self, params):
         """(K,) bool (batched), or False: the class leans on a lower bound."""
