@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -301,3 +303,15 @@ def test_the_coupled_ratio_counts_weights_as_repetitions(data):
     null = wide.null_start(model, rows, FEW, 0)
     twice = rows._replace(weight=np.full(len(y), 2.0))
     assert_allclose(noise_ratio(model, twice, null), noise_ratio(model, rows, null))
+
+
+def test_held_out_rows_choose_a_fit_that_is_not_regular_only_where_it_is_much_better(result):
+    table = result.table.assign(regular=np.arange(len(result.table)) == 0)
+    noise = np.random.default_rng(0).standard_normal(result.cv_log_prob.shape[1])
+    for gap, chosen in ((0.01, 0), (3.0, 1)):
+        lines = np.full_like(result.cv_log_prob, -10.0)
+        lines[0] = noise
+        lines[1] = gap  # better by `gap` on average, with a paired standard error of 0.1
+        found = replace(result, table=table, cv_log_prob=lines)
+        assert found.best("cv") == chosen
+    assert replace(result, table=table).best("bic") == 0
