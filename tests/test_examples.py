@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SLOW = {"plot_choosing_k", "plot_classification", "plot_ethanol_regression", "geometric_expert"}
+SLOW = {
+    "geometric_expert",
+    "plot_choosing_k",
+    "plot_classification",
+    "plot_divergence_decay",
+    "plot_ethanol_regression",
+    "plot_lasso_mixture",
+}
 
 
 def examples() -> list:
