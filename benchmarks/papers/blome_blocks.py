@@ -18,9 +18,9 @@ from ._report import Fact, Report, main, trials
 from ._style import COLOURS, name, panels
 
 BLOCKS = [[0, 1, 2, 3], [4, 5, 6, 7]]
-SIZES = (100, 200, 400)
+SIZES = (50, 100, 400)
 TRIALS = {False: 20, True: 100}
-CRITERIA = {"bic": "bic", "djump": SlopeHeuristic("djump"), "ddse": SlopeHeuristic("ddse")}
+CRITERIA = {"bic": "bic", "djump": SlopeHeuristic("djump")}
 START = MultiStart(n_starts=0.2, max_rounds=0)
 
 

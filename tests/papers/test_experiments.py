@@ -281,6 +281,6 @@ def test_the_lasso_error_grows_slowly_with_the_columns():
 
 @pytest.mark.slow
 def test_the_dendrogram_is_robust_where_bic_is_not():
-    lines = [dendrogram.one_trial("contaminated", seed) for seed in range(6)]
+    lines = [dendrogram.one_trial("contaminated", "k-means", seed) for seed in range(6)]
     assert sum(line["dendrogram"] == 2 for line in lines) >= 5
     assert sum(line["bic"] > 2 for line in lines) >= 5
