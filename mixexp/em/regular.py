@@ -41,7 +41,7 @@ def expert_parameters(model: MoEModel, params) -> int:
         return model.expert.rows_needed(tree_map(lambda leaf: leaf[:1], own))
     free = model.expert.penalty.free_columns(own.coef.shape[-1] - 1)
     own = own._replace(coef=own.coef * np.concatenate([[True], free]))
-    experts = range(model.K if free.any() else 1)
+    experts = range(len(own.coef) if free.any() else 1)  # a search may ask about one more
     return max(
         model.expert.rows_needed(tree_map(lambda leaf, k=k: leaf[k : k + 1], own)) for k in experts
     )

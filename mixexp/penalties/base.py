@@ -153,6 +153,10 @@ class Penalty(Component, ABC):
         """(p,) bool: columns that the penalty leaves alone, in one member at least."""
         return np.zeros(p, dtype=bool)
 
+    def kept_out(self, p: int):
+        """(p,) bool: columns that the penalty holds at zero in all members, at any strength."""
+        return np.zeros(p, dtype=bool)
+
     def together(self, chosen):
         """(p,) bool: the chosen columns and those that enter with them."""
         return chosen
@@ -241,6 +245,10 @@ class SeparablePenalty(Penalty):
     def free_columns(self, p):
         weights = self.column_weights(p)
         return (weights == 0).any(axis=tuple(range(weights.ndim - 1)))
+
+    def kept_out(self, p):
+        weights = self.column_weights(p)
+        return (weights == EXCLUDED).all(axis=tuple(range(weights.ndim - 1)))
 
     def named(self, names):
         if not isinstance(self.weights, dict):

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from mixexp import L1, L2, MCP, SCAD, AdaptiveL1, ElasticNet, SoftmaxGate
+from mixexp import (
+    L1,
+    L2,
+    MCP,
+    SCAD,
+    AdaptiveL1,
+    ElasticNet,
+    GaussianExpert,
+    MoERegressor,
+    SoftmaxGate,
+)
 from tests.contracts.test_penalised_fits import FAMILIES, Data, both, fit, part, scores_by_hand
 
 KEPT_OUT = np.array([[0.0, np.inf, 0.0], [0.0, 0.0, np.inf]])
@@ -22,7 +32,8 @@ def test_slopes_that_are_kept_out_stay_at_zero_and_cost_nothing(cls):
     assert not penalty.subgradient(slopes, 1e6 * (KEPT_OUT > 0)).any()
     assert penalty.subgradient(slopes, np.ones((2, 3)))[KEPT_OUT == 0].min() == 1
     assert penalty.zero_strength(1e6 * (KEPT_OUT > 0)) <= 1e-90
-    assert penalty.free_columns(3).all()
+    assert penalty.free_columns(3).all() and not penalty.kept_out(3).any()
+    assert cls(0.1, weights=[np.inf, 1.0, 0.0]).kept_out(3).tolist() == [True, False, False]
     assert_allclose(penalty.take([2, 0]).weights, KEPT_OUT[:, [2, 0]])
 
 
@@ -44,6 +55,16 @@ def test_a_column_that_is_kept_out_of_all_is_dropped(family):
     dropped = both(data, lambda: L1(0.02), X=data.X[:, [0, 2, 4]])
     assert_allclose(held.loglik_, dropped.loglik_, rtol=1e-8)
     assert_allclose(held.coef_[..., [0, 2, 4]], dropped.coef_, atol=1e-4)
+
+
+def test_a_search_may_add_an_expert_to_slopes_without_a_penalty():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((100, 3))
+    y = np.where(X[:, 0] > 0, 2 + 2 * X[:, 1], -2 - 2 * X[:, 1]) + 0.3 * rng.standard_normal(100)
+    expert = GaussianExpert(penalty=L1(0.4, weights=[1, 0, 1]))
+    model = MoERegressor(2, expert=expert).fit(X, y)
+    assert np.sort(model.coef_[:, 1]).round() == pytest.approx([-2, 2])
+    assert model.converged_ and model.certificate_ <= 1e-5
 
 
 @pytest.mark.parametrize("family", FAMILIES)
