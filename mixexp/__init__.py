@@ -34,6 +34,7 @@ _PUBLIC = {
     "Status": "mixexp.em.status",
     "SelectionStudy": "mixexp.selection",
     "MoEPath": "mixexp.selection.path",
+    "StabilitySelection": "mixexp.selection.path",
     "LassoMoERegressorCV": "mixexp.selection.path",
     "LassoMoEClassifierCV": "mixexp.selection.path",
 }

@@ -15,7 +15,13 @@ from mixexp.selection.criteria import (
     criteria_table,
 )
 from mixexp.selection.merging import MergePath, merge_path
-from mixexp.selection.path import MoEPath, PathResult, relax
+from mixexp.selection.path import (
+    MoEPath,
+    PathResult,
+    StabilityResult,
+    StabilitySelection,
+    relax,
+)
 from mixexp.selection.slope import DimensionJump, SlopeEstimation, SlopeHeuristic, SlopeNote
 from mixexp.selection.study import SelectionStudy, StudyResult
 
@@ -39,6 +45,8 @@ __all__ = [
     "SlopeEstimation",
     "SlopeHeuristic",
     "SlopeNote",
+    "StabilityResult",
+    "StabilitySelection",
     "StudyResult",
     "criteria_table",
     "merge_path",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,25 +74,59 @@ def keyed_folds(rows: MoERows, cv: int, *, classes: bool, seed: int) -> list[tup
     -------
     list of (train, test)
     """
-    key = hash_rows(rows)
-    counted = np.ones(rows.n, dtype=bool) if rows.weight is None else rows.weight > 0
-    distinct, first, place = np.unique(key[counted], return_index=True, return_inverse=True)
-    n_folds = min(cv, len(distinct))
+    distinct = distinct_rows(rows, classes=classes)
+    n_folds = min(cv, len(distinct.key))
     if n_folds < 2:
         raise ValueError(
-            f"cv={cv} needs at least 2 folds and 2 distinct rows; got {len(distinct)} rows "
+            f"cv={cv} needs at least 2 folds and 2 distinct rows; got {len(distinct.key)} rows "
             f"(n_samples={rows.n})."
         )
-    codes = rows.y[counted, 0][first].astype(int) if classes else np.zeros(len(distinct), int)
-    order = np.lexsort((keyed_uniform(distinct, seed), codes))
-    dealt = np.empty(len(distinct), dtype=np.intp)
-    dealt[order] = np.arange(len(distinct)) % n_folds
+    order = distinct.shuffled(seed)
+    dealt = np.empty(len(order), dtype=np.intp)
+    dealt[order] = np.arange(len(order)) % n_folds
     if classes:
-        dealt[np.bincount(codes)[codes] == 1] = -1
-    fold = np.full(rows.n, -1)
-    fold[counted] = dealt[place]
+        dealt[np.bincount(distinct.code)[distinct.code] == 1] = -1
+    fold = distinct.spread(dealt)
     every = np.arange(rows.n)
     return [(every[fold != k], every[fold == k]) for k in range(n_folds) if (fold == k).any()]
+
+
+class Distinct(NamedTuple):
+    """The distinct rows of positive weight.
+
+    Attributes
+    ----------
+    key : (m,) uint64
+        Hashes, ascending.
+    code : (m,) int
+        Classes; zeros where they do not matter.
+    place : (n,) int
+        Number of every row among the distinct ones; -1 for weight zero.
+    """
+
+    key: NDArray[np.uint64]
+    code: NDArray[np.intp]
+    place: Rows
+
+    def shuffled(self, seed: int) -> Rows:
+        """Numbers of the distinct rows class by class, in the order of seeded hashes."""
+        return np.lexsort((keyed_uniform(self.key, seed), self.code))
+
+    def spread(self, dealt: Rows) -> Rows:
+        """(n,) what was dealt to the distinct rows, row by row; -1 for weight zero."""
+        return np.where(self.place < 0, -1, dealt[self.place])
+
+
+def distinct_rows(rows: MoERows, *, classes: bool) -> Distinct:
+    """The distinct rows of a sample, with their classes where these matter."""
+    counted = np.ones(rows.n, dtype=bool) if rows.weight is None else rows.weight > 0
+    key, first, inverse = np.unique(
+        hash_rows(rows)[counted], return_index=True, return_inverse=True
+    )
+    code = rows.y[counted, 0][first].astype(np.intp) if classes else np.zeros(len(key), np.intp)
+    place = np.full(rows.n, -1)
+    place[counted] = inverse
+    return Distinct(key, code, place)
 
 
 def _deal(target: Any, n_folds: int, classes: bool, random_state: Any) -> Rows:

@@ -22,7 +22,7 @@ from mixexp.em.model import MoEModel
 from mixexp.em.params import MoEParams, tree_map
 from mixexp.em.rows import Rows
 from mixexp.em.start import MultiStart
-from mixexp.em.working_set import Slopes, SparseRun
+from mixexp.em.working_set import Columns, Slopes, SparseRun
 
 BETTER = 1e-7  # rise of the objective per unit weight that counts as another optimum
 
@@ -53,7 +53,7 @@ class Plan(NamedTuple):
     """How a chain is walked.
 
     searches : fresh searches, at evenly spread places; max_free, max_columns : free parameters
-    and columns of X in gate or experts beyond which a chain ends; seed, start, solver as for a
+    and columns let in by a penalty beyond which a chain ends; seed, start, solver as for a
     fit.
     """
 
@@ -135,8 +135,15 @@ def walk(
             break
         visits[i] = visit
         params = visit.run.params
+    searched: set[int] = set()
     for place in _search_places(len(places), plan.searches):
-        _search(models, rows, visits, place, plan)
+        if not _search(models, rows, visits, place, plan):
+            # nothing but saturated fits there: the weakest place that has been reached instead
+            place = max((i for i, visit in enumerate(visits) if visit is not None), default=-1)
+            if place < 0 or place in searched:
+                continue
+            _search(models, rows, visits, place, plan)
+        searched.add(place)
     _spread(models, rows, visits, plan, range(1, len(places)), -1)
     known = list(itertools.takewhile(lambda visit: visit is not None, visits))
     fits = [
@@ -160,10 +167,27 @@ def _saturated(model, run: SparseRun, plan: Plan) -> bool:
 
 
 def used_columns(model: MoEModel, params: MoEParams):
-    """Numbers of the columns of X with a slope that is not zero, in the gate or an expert."""
-    working = working_set.support(model, params)
-    columns = model.gate_columns[working.gate], model.expert_columns[working.expert]
-    return np.union1d(*columns)
+    """Numbers of the columns of X that a penalty has let into the gate or an expert."""
+    working, offered = working_set.support(model, params), candidates(model)
+    return np.union1d(
+        model.gate_columns[working.gate & offered.gate],
+        model.expert_columns[working.expert & offered.expert],
+    )
+
+
+def candidates(model: MoEModel) -> Columns:
+    """The columns about which a penalty decides: those that vary and may be in or out."""
+    return Columns(
+        _candidates(model.gate, model.scaling.x_scale[model.gate_columns]),
+        _candidates(model.expert, model.scaling.x_scale[model.expert_columns]),
+    )
+
+
+def _candidates(part, scale):
+    if not part.sparse:
+        return np.zeros(len(scale), dtype=bool)
+    settled = part.penalty.free_columns(len(scale)) | part.penalty.kept_out(len(scale))
+    return np.isfinite(scale) & ~settled
 
 
 def _search_places(n: int, searches: int) -> list[int]:
@@ -174,7 +198,10 @@ def _search_places(n: int, searches: int) -> list[int]:
 
 
 def _search(models, rows, visits, place, plan):
-    """A fresh search at one place; if it is better there, its neighbours try it in turn."""
+    """A fresh search at one place; if it is better there, its neighbours try it in turn.
+
+    Returns whether it has met a fit that is not saturated.
+    """
     model = models[place]
     found = (
         wide.screened_start(model, rows, plan.start, plan.seed + place)[0]
@@ -183,15 +210,16 @@ def _search(models, rows, visits, place, plan):
     )
     divided = wide.tree_start(model, rows, plan.seed + place) if model.K > 1 else None
     found = [params for params in (found, divided) if params is not None]
-    better = False
-    for params in found:
-        visit = _visit(model, rows, params, plan, "search")
-        if not _saturated(model, visit.run, plan) and _improves(visit, visits[place]):
-            visits[place], better = visit, True
-    if not better:
-        return
-    _spread(models, rows, visits, plan, range(place - 1, -1, -1), +1)
-    _spread(models, rows, visits, plan, range(place + 1, len(visits)), -1)
+    tried = [_visit(model, rows, params, plan, "search") for params in found]
+    usable = [visit for visit in tried if not _saturated(model, visit.run, plan)]
+    before = visits[place]
+    for visit in usable:
+        if _improves(visit, visits[place]):
+            visits[place] = visit
+    if visits[place] is not before:
+        _spread(models, rows, visits, plan, range(place - 1, -1, -1), +1)
+        _spread(models, rows, visits, plan, range(place + 1, len(visits)), -1)
+    return bool(usable)
 
 
 def _spread(models, rows, visits, plan, places, neighbour):
@@ -223,14 +251,19 @@ def _improves(visit: Visit, known: Visit | None) -> bool:
     return visit.run.objective > known.run.objective + BETTER
 
 
+def expert_order(model: MoEModel, rows: Rows, params: MoEParams, reference):
+    """(K,) the experts in the order of those that have the (n, K) reference responsibilities."""
+    return linear_sum_assignment(-reference.T @ responsibilities(model, rows, params))[1]
+
+
 def _aligned(models, rows, fits: list[Fit]) -> list[Fit]:
     """The fits with their experts numbered as those of the weakest strength."""
     if not fits:
         return fits
     out = [fits[-1]]
-    below = _responsibilities(models[-1], rows, fits[-1].params)
+    below = responsibilities(models[-1], rows, fits[-1].params)
     for model, fit in zip(models[-2::-1], fits[-2::-1], strict=True):
-        own = _responsibilities(model, rows, fit.params)
+        own = responsibilities(model, rows, fit.params)
         _, order = linear_sum_assignment(-below.T @ own)
         params = tree_map(lambda leaf, order=order: leaf[order], fit.params)
         out.append(fit._replace(params=params, mass=fit.mass[order]))
@@ -238,7 +271,8 @@ def _aligned(models, rows, fits: list[Fit]) -> list[Fit]:
     return out[::-1]
 
 
-def _responsibilities(model: MoEModel, rows: Rows, params: Any):
+def responsibilities(model: MoEModel, rows: Rows, params: Any):
+    """(n, K) responsibilities, from the columns that matter alone."""
     working = working_set.support(model, params)
     small = working_set.restricted(model, working)
     return small.responsibilities(working_set.restricted_params(params, working), rows)

@@ -78,9 +78,9 @@ class PathResult:
         fits = [fit for walked in walks for fit in walked.fits]
         if not fits:
             raise ValueError(
-                "The fits have more than max_free parameters at the strongest strengths already: "
-                "give stronger penalties or a larger max_free; Gaussian experts with a penalty of "
-                "their own may need scale_free=True."
+                "The fits have more than max_free parameters (or max_columns columns) at the "
+                "strongest strengths already: give stronger penalties or larger limits; Gaussian "
+                "experts with a penalty of their own may need scale_free=True."
             )
         places = [
             place

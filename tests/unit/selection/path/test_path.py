@@ -187,6 +187,15 @@ def test_saturation_ends_a_chain(many):
     assert (found["n_free"] <= 14).all()
 
 
+def test_a_search_among_saturated_fits_moves_to_the_weakest_place_reached():
+    """The walk down follows noise into saturation, long before the place of the one search."""
+    found = small_path(penalties_expert=12, ratio=0.1, searches=1).fit(*planted(100, 200, seed=3))
+    table, support = found.result_.table, found.result_.support
+    assert "search" in set(table["source"])
+    best = found.result_.best("ebic")
+    assert support[best].any(axis=0)[1:3].all() and table["n_expert"][best] <= 4
+
+
 def test_a_path_that_is_saturated_from_its_beginning_is_refused(many):
     with pytest.raises(ValueError, match="at the strongest strengths already"):
         small_path(penalties_expert=[0.05], penalties_gate=[0.02], max_free=9).fit(*many)
