@@ -4,7 +4,10 @@ from mixexp.plotting.checks import plot_calibration, plot_residuals
 from mixexp.plotting.criteria import plot_criteria, plot_criterion_curves
 from mixexp.plotting.dendrogram import plot_dendrogram
 from mixexp.plotting.model import plot_fit_lines, plot_gate_regions, plot_partial_effects
+from mixexp.plotting.path import plot_path
+from mixexp.plotting.path_scores import plot_path_curves, plot_path_surface
 from mixexp.plotting.slope import plot_jump, plot_slope
+from mixexp.plotting.stability import plot_stability
 
 __all__ = [
     "plot_calibration",
@@ -15,6 +18,10 @@ __all__ = [
     "plot_gate_regions",
     "plot_jump",
     "plot_partial_effects",
+    "plot_path",
+    "plot_path_curves",
+    "plot_path_surface",
     "plot_residuals",
     "plot_slope",
+    "plot_stability",
 ]

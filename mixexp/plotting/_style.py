@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
+import numpy as np
+
 INK, MUTED, GRID = "#1f2933", "#66717c", "#e3e7eb"
 # Colours told apart by colour-blind readers; experts keep theirs through all figures.
 PALETTE = (
@@ -73,3 +75,58 @@ def categories(ax: Any, names: Any) -> None:
         texts, rotation=35 if crowded else 0, ha="right" if crowded else "center",
         parse_math=False,
     )  # fmt: skip
+
+
+def clip_outliers(ax: Any, values: Any, sign: int = 1) -> None:
+    """Keep one wild value (an overfitted fold) from flattening the curves."""
+    values = np.sort(np.asarray(values, float)[np.isfinite(values)])
+    if len(values) < 4:
+        return
+    low, middle = values[0], values[len(values) * 3 // 4]
+    if values[-1] - low <= 6 * max(middle - low, 1e-12):
+        return
+    limits = sorted((sign * (low - 0.15 * (middle - low)), sign * (low + 2.5 * (middle - low))))
+    ax.set_ylim(*limits)
+    ax.text(
+        0.99, 0.99 if sign > 0 else 0.01, "values outside are cut off", transform=ax.transAxes,
+        ha="right", va="top" if sign > 0 else "bottom", fontsize=8, color=MUTED,
+    )  # fmt: skip
+
+
+def spread_apart(values: Any, gap: float) -> Any:
+    """The values moved apart, in their order and as little as is easy, to be ``gap`` apart."""
+    values = np.asarray(values, dtype=float)
+    order = np.argsort(values, kind="stable")
+    groups: list[list[float]] = []  # sums and counts of what each group's lowest place should be
+    for rank, value in enumerate(values[order]):
+        groups.append([value - gap * rank, 1.0])
+        while len(groups) > 1 and groups[-2][0] / groups[-2][1] > groups[-1][0] / groups[-1][1]:
+            last = groups.pop()
+            groups[-1] = [groups[-1][0] + last[0], groups[-1][1] + last[1]]
+    level = np.concatenate([np.full(int(count), total / count) for total, count in groups])
+    out = np.empty(len(values))
+    out[order] = level + gap * np.arange(len(values))
+    return out
+
+
+def end_labels(ax: Any, texts: Any, heights: Any, colours: Any) -> None:
+    """Names of lines to the right of the axes, at their last heights but never on each other."""
+    if not len(texts):
+        return
+    low, high = ax.get_ylim()
+    inches = ax.get_position().height * ax.figure.get_figheight()
+    gap = (high - low) * 0.145 / max(inches, 0.5)  # a line of 8 points
+    places = spread_apart(heights, gap)
+    places = places - max(0.0, places.max() - high)
+    for text, place, tone in zip(texts, places, colours, strict=True):
+        ax.annotate(
+            _short(text), (1.0, place), xycoords=("axes fraction", "data"), xytext=(4, 0),
+            textcoords="offset points", va="center", fontsize=8, color=tone, parse_math=False,
+            annotation_clip=False,
+        )  # fmt: skip
+
+
+def _short(text: Any) -> str:
+    """A name beside a line: without its unit in brackets where it is long."""
+    whole = plain(text)
+    return plain(whole if len(whole) <= 15 else whole.partition(" (")[0], 15)
