@@ -52,12 +52,14 @@ class Walk(NamedTuple):
 class Plan(NamedTuple):
     """How a chain is walked.
 
-    searches : fresh searches, at evenly spread places; max_free, max_columns : free parameters
+    start : search for the mixture without slopes; search : each of the fresh searches, of which
+    there are ``searches`` at evenly spread places; max_free, max_columns : free parameters
     and columns let in by a penalty beyond which a chain ends; seed, start, solver as for a
     fit.
     """
 
     start: MultiStart
+    search: MultiStart
     solver: EM
     searches: int
     max_free: float
@@ -204,9 +206,9 @@ def _search(models, rows, visits, place, plan):
     """
     model = models[place]
     found = (
-        wide.screened_start(model, rows, plan.start, plan.seed + place)[0]
+        wide.screened_start(model, rows, plan.search, plan.seed + place)[0]
         if wide.is_wide(model)
-        else plan.start.search(model, rows, seed=plan.seed + place).params
+        else plan.search.search(model, rows, seed=plan.seed + place).params
     )
     divided = wide.tree_start(model, rows, plan.seed + place) if model.K > 1 else None
     found = [params for params in (found, divided) if params is not None]

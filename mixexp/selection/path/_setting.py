@@ -21,6 +21,7 @@ from mixexp.em.threads import single_threaded_blas
 from mixexp.penalties import L1
 from mixexp.selection.path._chain import Plan, Strengths, noise_ratio, zero_strengths
 
+EFFORT = 0.3  # of each of the default searches: there are several, and neighbours help them
 SOLVER = EM(max_passes=500, tol=1e-10, gradient_tol=1e-5)
 
 
@@ -73,6 +74,7 @@ def setting(path, X, y, sample_weight, inputs, max_columns: float = np.inf) -> S
         chains = _chains(path, largest, noise_ratio(model, rows, null))
     plan = Plan(
         start=start,
+        search=start if isinstance(template.start, MultiStart) else MultiStart(n_starts=EFFORT),
         solver=template.solver or SOLVER,
         searches=path.searches,
         max_free=_most_free(path.max_free, model, rows, null),

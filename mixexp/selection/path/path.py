@@ -47,7 +47,8 @@ class MoEPath(Component):
         Free parameters beyond which a chain ends; None: those of the mixture without slopes and
         half the units (sum of weights).
     searches : int, default=3
-        Fresh searches of a chain.
+        Fresh searches of a chain, each with the effort of the estimator's ``start``, and where that
+        is "default" with 0.3 of the default effort.
     cv : int, splitter, iterable of (train, test) or None, default=None
         Folds for the cross-validated log-likelihood of every place; the strengths are those
         of all rows. A number of folds is dealt by the rows' values: equal rows share a fold, and
