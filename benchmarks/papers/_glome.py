@@ -19,7 +19,8 @@ from mixexp import EM, GLoMERegressor, MultiStart
 from mixexp.selection import BIC, SlopeHeuristic
 
 LEAST_GAIN = 1e-3  # of what was gained so far: xLLiM stops below
-PASSES = (40, 101)  # as many as nearly always suffice, and xLLiM's limit
+MOST = 101  # passes: one of the initialiser, and xLLiM's limit
+BLOCK = 20  # passes between two looks at the path
 EFFORT = MultiStart(n_starts=0.05, max_rounds=0)
 CRITERIA = {
     "djump": SlopeHeuristic("djump"),
@@ -42,16 +43,24 @@ def single_starts(X, y, counts, rng):
 
 
 def _single_start(X, y, K, labels):
-    for passes in PASSES:
-        # nothing but the number of passes ends these runs
-        solver = EM(max_passes=passes, tol=0, gradient_tol=0, acceleration=0)
-        model = GLoMERegressor(K, start=labels, solver=solver).fit(X, y)
-        end = _xllim_stop(model.objective_path_)
+    """In blocks of passes, each from where the one before ended."""
+    path, start = [], labels
+    while True:
+        again = len(path) > 0  # a block begins with the last objective of the one before
+        block = _plain(X, y, K, start, min(BLOCK, MOST - len(path)) + again)
+        longer = path + list(block.objective_path_[again:])
+        end = _xllim_stop(longer)
+        if end == len(longer):
+            return block
         if end is not None:
-            break
-    return model.set_params(solver=EM(max_passes=end, tol=0, gradient_tol=0, acceleration=0)).fit(
-        X, y
-    )
+            return _plain(X, y, K, start, end - len(path) + again)
+        path, start = longer, block
+
+
+def _plain(X, y, K, start, passes):
+    """Nothing but the number of passes ends this run."""
+    solver = EM(max_passes=passes, tol=0, gradient_tol=0, acceleration=0)
+    return GLoMERegressor(K, start=start, solver=solver).fit(X, y)
 
 
 def _xllim_stop(path):
@@ -64,7 +73,7 @@ def _xllim_stop(path):
     for i in range(2, len(values)):
         if values[i] - values[i - 1] <= LEAST_GAIN * np.ptp(values[: i + 1]):
             return i + 2
-    return len(path) if len(path) == PASSES[-1] else None
+    return len(path) if len(path) >= MOST else None
 
 
 def searches(X, y, counts, rng):

@@ -122,12 +122,13 @@ def figure(means, slopes):
         axis.plot(n, REFERENCE[design] / n, ls=(0, (4, 3)), lw=1, color=MUTED)
         axis.annotate(
             f"{REFERENCE[design]} / n", (n[0], REFERENCE[design] / n[0]), color=MUTED, fontsize=9,
-            xytext=(6, 4), textcoords="offset points",
+            xytext=(-2, -12), textcoords="offset points",
         )  # fmt: skip
         axis.set(xscale="log", yscale="log")
-        axis.set_xticks([1000, 2000, 5000, 10000], ["1000", "2000", "5000", "10000"])
+        shown = n[:: max(1, len(n) // 4)]
+        axis.set_xticks(shown, [str(size) for size in shown])
         axis.minorticks_off()
-        axis.legend(frameon=False, fontsize=9, loc="lower left")
+        axis.legend(frameon=False, fontsize=9, loc="upper right")
         name(axis, "n", "KL(truth, fit)", design)
     return drawing
 
