@@ -24,7 +24,7 @@ from ._style import COLOURS, INK, MUTED, name, panels
 
 N = 500
 SIZES = {False: (10, 30, 100, 300, 1000), True: (10, 30, 100, 300, 1000, 3000)}
-TRIALS = {False: 5, True: 30}
+TRIALS = {False: 10, True: 30}
 CONSTANTS = (0.35, 0.5, 0.7, 1.0)
 SEARCHED = 0.5  # the constant at which fits are also searched for
 FRESH = 2000
@@ -149,7 +149,9 @@ def figure(means):
             mine["p"], mine["lasso"] / mine["bound"], "o-", ms=4, color=colour, label=f"c = {c}"
         )
     one = means[means["c"] == SEARCHED]
-    left.plot(one["p"], one["searched"], "x", color=COLOURS[1], ms=8, label="the same, searched")
+    left.plot(
+        one["p"], one["searched"], "x", color=COLOURS[1], ms=8, label=f"c = {SEARCHED}, searched"
+    )
     left.plot(one["p"], one["oracle"], "s-", ms=4, color=INK, label="oracle")
     left.set(xscale="log", yscale="log")
     left.legend(frameon=False, fontsize=8.5, ncols=2)

@@ -168,8 +168,10 @@ def figure(means):
     for column, mark in (("error experts", "o"), ("error gate", "s"), ("clustering error", "^")):
         error.plot(mine[column], place, mark, color=INK, mfc=MUTED, ms=6, label=column)
     error.set(xscale="log")
-    error.legend(frameon=False, fontsize=9)
-    name(error, "error", "", "errors")
+    error.set_xticks([0.02, 0.05, 0.1, 0.2], ["0.02", "0.05", "0.1", "0.2"])
+    error.minorticks_off()
+    error.legend(frameon=False, fontsize=8.5, ncols=3, loc="lower center", bbox_to_anchor=(0.45, 1))
+    name(error, "error")
     return drawing
 
 
