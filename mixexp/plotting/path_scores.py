@@ -61,7 +61,8 @@ def _criteria(ax: Any, result: Any, lines: Any, x: Any, criteria: Any) -> None:
     for i, (names, gap) in enumerate(_gaps(result, lines, criteria)):
         best = int(np.nanargmin(gap))
         ax.plot(x, gap, "-", color=colour(i), lw=1.6, label=", ".join(names))
-        ax.plot(x[best], gap[best], "o", color=colour(i), ms=8 - i, zorder=4 + i, clip_on=False)
+        size = max(10 - 2.5 * i, 3)  # choices of several criteria lie on each other
+        ax.plot(x[best], gap[best], "o", color=colour(i), ms=size, zorder=4 + i, clip_on=False)
     ax.set_yscale("symlog", linthresh=10, linscale=1.5)
     ticks = [0, 2, 5, 10, 100, 1000, 10_000]
     top = ax.get_ylim()[1]

@@ -85,25 +85,7 @@ def _bars(ax: Any, result: Any, part: str, chosen: list[str], most: int) -> None
     height = np.arange(len(shown))
     tones = [colour(0) if name in chosen else OTHERS for name in shown.index]
     ax.barh(height, shown[part], color=tones, height=0.62, alpha=0.75, zorder=2)
-    if part != "gate":
-        experts = [name for name in shown.columns if name.startswith("expert ")]
-        for k, name in enumerate(experts if len(experts) > 1 else []):
-            shift = 0.18 * (k - (len(experts) - 1) / 2)
-            ax.plot(
-                _positive(shown[name]), height + shift, "o", ms=4.5, color=colour(k + 1),
-                label=name, zorder=3, mec="white", mew=0.5,
-            )  # fmt: skip
-    if part == "any" and shown["gate"].notna().any():
-        ax.plot(
-            _positive(shown["gate"]),
-            height,
-            "D",
-            ms=5,
-            mfc="white",
-            mec=INK,
-            label="gate",
-            zorder=3,
-        )
+    _part_marks(ax, shown, height, part)
     ax.axvline(
         result.threshold, color=INK, lw=1, ls=(0, (4, 3)), label=f"threshold {result.threshold:g}"
     )
@@ -112,7 +94,23 @@ def _bars(ax: Any, result: Any, part: str, chosen: list[str], most: int) -> None
     ax.set_ylim(len(shown) - 0.4, -0.6)
     ax.set_xlim(-0.015, 1.015)
     label(ax, "Largest share of halves along the path", title=_title(result, part))
-    legend(ax, loc="lower right")
+    legend(ax, loc="upper left", bbox_to_anchor=(1.01, 1.0))
+
+
+def _part_marks(ax: Any, shown: Any, height: Any, part: str) -> None:
+    """A dot for each expert and a diamond for the gate, below one another on the bars."""
+    experts = [name for name in shown.columns if name.startswith("expert ")]
+    marks = [(name, colour(k + 1), "o") for k, name in enumerate(experts)]
+    marks = marks if len(experts) > 1 and part != "gate" else []
+    if part == "any" and shown["gate"].notna().any():
+        marks.append(("gate", "white", "D"))
+    shifts = np.linspace(-0.2, 0.2, len(marks)) if len(marks) > 1 else np.zeros(len(marks))
+    for (name, tone, marker), shift in zip(marks, shifts, strict=True):
+        edge = INK if name == "gate" else "white"
+        ax.plot(
+            _positive(shown[name]), height + shift, marker, ms=4.5, color=tone, mec=edge, mew=0.7,
+            ls="none", label=name, zorder=3, clip_on=False,
+        )  # fmt: skip
 
 
 def _positive(shares: Any) -> Any:
