@@ -23,7 +23,7 @@ COUNTS = (2, 3, 4, 5)
 KINDS = {"clean": 0.0, "contaminated": 0.03}
 N = 1500
 KEYS = ["data", "optimiser"]
-TRIALS = {"k-means": {False: 12, True: 50}, "search": {False: 4, True: 50}}
+TRIALS = {"k-means": {False: 12, True: 50}, "search": {False: 12, True: 50}}
 START = MultiStart(n_starts=0.2, max_rounds=0)
 
 
