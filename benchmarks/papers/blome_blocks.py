@@ -84,7 +84,7 @@ def figure(means):
     for (criterion, part), colour in zip(means.groupby("criterion", sort=False), COLOURS):
         axes[0, 0].plot(part["n"], part["exact"], "o-", color=colour, label=criterion)
     axes[0, 0].set(ylim=(-0.02, 1.02), xticks=SIZES)
-    axes[0, 0].legend(frameon=False, fontsize=9)
+    axes[0, 0].legend(frameon=False, fontsize=9, loc="lower right")
     name(axes[0, 0], "n", "share of samples", "both experts' blocks found exactly")
     return drawing
 
