@@ -76,7 +76,18 @@ def test_public_part_has_a_docstring(name, part) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["MoERegressor", "MoEClassifier", "GLoMERegressor", "BLoMERegressor", "SelectionStudy"]
+    "name",
+    [
+        "MoERegressor",
+        "MoEClassifier",
+        "GLoMERegressor",
+        "BLoMERegressor",
+        "SelectionStudy",
+        "MoEPath",
+        "LassoMoERegressorCV",
+        "LassoMoEClassifierCV",
+        "StabilitySelection",
+    ],
 )
 def test_public_methods_have_docstrings(name) -> None:
     part = getattr(mixexp, name)
@@ -101,6 +112,10 @@ def test_public_methods_have_docstrings(name) -> None:
         "GaussianGate",
         "MultivariateGaussianExpert",
         "SelectionStudy",
+        "MoEPath",
+        "LassoMoERegressorCV",
+        "LassoMoEClassifierCV",
+        "StabilitySelection",
         "EM",
         "L2",
     ],

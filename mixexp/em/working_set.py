@@ -242,7 +242,7 @@ def _entering(model, excess: Columns, working: Columns, tol) -> Columns:
 
 def _nonzero(part_params):
     coef = part_params.coef[..., 1:]
-    return (coef != 0).reshape(-1, coef.shape[-1]).any(axis=0)
+    return (coef != 0).any(axis=tuple(range(coef.ndim - 1)))
 
 
 def _closed(part, chosen, free=True):

@@ -81,7 +81,7 @@ def _used(
     for t, params in enumerate(fits):
         gate[t] = (params.gate.coef[..., 1:] != 0).any(axis=0)
         slopes = params.expert.coef[..., 1:] != 0
-        own = slopes.reshape(model.K, -1, slopes.shape[-1]).any(axis=1)
+        own = slopes.any(axis=tuple(range(1, slopes.ndim - 1)))
         expert[t] = own[_order(model, rows, places, params, known, t)]
     reached = np.arange(T) < len(fits)
     return Selected(gate[:, offered.gate], expert[:, :, offered.expert], reached)

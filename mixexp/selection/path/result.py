@@ -250,8 +250,8 @@ def _table(places, fits, number, sources) -> pd.DataFrame:
 
 
 def _n_columns(params) -> int:
-    slopes = params.coef[..., 1:]
-    return int((slopes != 0).reshape(-1, slopes.shape[-1]).any(axis=0).sum())
+    used = params.coef[..., 1:] != 0
+    return int(used.any(axis=tuple(range(used.ndim - 1))).sum())
 
 
 def _held_out(n, walks, scores):

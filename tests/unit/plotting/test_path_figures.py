@@ -129,6 +129,8 @@ def test_classes_and_three_experts_have_panels_of_their_own(data):
         *(f"Expert {k}" for k in (1, 2, 3)),
         *(f"Gate: expert {k}" for k in (1, 2, 3)),
     ]
+    plain = MoEPath(MoERegressor(2, gate="constant", start=FEW), **settings).fit(X, y).result_
+    assert [ax.get_title(loc="left") for ax in plot_path(plain)] == ["Expert 1", "Expert 2"]
     labels = np.where(y > 0, "yes", "no")
     two = MoEPath(MoEClassifier(1, start=FEW), **settings).fit(X, labels).result_
     axs = plot_path(two)

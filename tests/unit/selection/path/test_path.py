@@ -180,6 +180,23 @@ def test_the_gates_penalty_may_stay(data):
     assert violation(path.result_.model(0), *data, 0.07, 0.2) <= 2e-5
 
 
+def test_a_constant_gate_leaves_a_path_of_the_experts(data):
+    """The mixture of regressions of Stadler, Buhlmann and van de Geer (2010)."""
+    X, y = data
+    template = MoERegressor(2, gate="constant", start=FEW)
+    found = MoEPath(template, penalties_expert=4, ratio=0.2, searches=1).fit(X, y).result_
+    assert found.table["alpha_gate"].isna().all() and not found.table["n_gate"].any()
+    assert found.table["n_expert"].iloc[0] == 0 and found.table["n_expert"].iloc[-1] > 0
+    Z = (X - X.mean(axis=0)) / X.std(axis=0)
+    for i, alpha in enumerate(found.table["alpha_expert"]):
+        model = found.model(i)
+        residual = (y[:, None] - model.intercept_ - X @ model.coef_.T) / model.dispersion_
+        gradient = (model.responsibilities(X, y) * residual).T @ Z / len(y)
+        stuck = np.maximum(np.abs(gradient) - alpha, 0)
+        free = np.abs(gradient - alpha * np.sign(model.coef_))
+        assert np.where(model.coef_ == 0, stuck, free).max() <= 2e-5
+
+
 def test_saturation_ends_a_chain(many):
     X, y = many
     found = small_path(penalties_expert=8, ratio=0.02, max_free=14).fit(X, y).result_.table

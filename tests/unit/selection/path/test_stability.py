@@ -133,9 +133,11 @@ def test_only_columns_that_a_penalty_decides_about_are_counted(data):
     assert result.n_selected["any"].max() > 0
 
 
-def test_a_gate_without_a_penalty_is_not_counted(data):
+@pytest.mark.parametrize("gate", ["softmax", "constant"])
+def test_a_gate_without_a_penalty_is_not_counted(data, gate):
     X, y = data[0][:100, :5], data[1][:100]
-    result = small_stability(penalties_gate=None).fit(X, y).result_
+    template = MoERegressor(2, gate=gate, start=FEW)
+    result = small_stability(template, penalties_gate=None).fit(X, y).result_
     assert result.names["gate"] == [] and result.selected("gate") == []
     assert result.bounds("gate")["bound"].tolist() == [0, 0, 0]
     assert result.table["gate"].isna().all() and result.table["expert"].max() > 0
