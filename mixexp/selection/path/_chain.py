@@ -99,7 +99,9 @@ def noise_ratio(model: MoEModel, rows: Rows, null: MoEParams) -> float:
     that of the gate is the one of labels that are known, sqrt(pi (1 - pi)): without slopes the
     experts overlap, and the labels' posterior says less than it will.
     """
-    expert = working_set.row_scores(model, rows, null)[1]
+    scores = working_set.row_scores(model, rows, null)[1]
+    each = scores.reshape(rows.n, *null.expert.coef.shape[:-1], 1)  # as slopes of one column
+    expert = model.expert.penalty_gradient(null.expert, each).reshape(scores.shape)
     if rows.weight is not None:  # weights are repetitions: one of their factors counts rows
         expert = expert / np.sqrt(np.where(rows.weight > 0, rows.weight, 1.0))[:, None]
     share = 1 / model.K

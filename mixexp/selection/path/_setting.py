@@ -21,6 +21,7 @@ from mixexp.em.threads import single_threaded_blas
 from mixexp.penalties import L1
 from mixexp.selection.path._chain import Plan, Strengths, noise_ratio, zero_strengths
 
+MANY_ROWS, MANY_COLUMNS = 0.01, 0.05  # default ratios with more rows than columns, and with fewer
 EFFORT = 0.3  # of each of the default searches: there are several, and neighbours help them
 SOLVER = EM(max_passes=500, tol=1e-10, gradient_tol=1e-5)
 
@@ -71,7 +72,8 @@ def setting(path, X, y, sample_weight, inputs, max_columns: float = np.inf) -> S
     with single_threaded_blas():
         null = wide.null_start(model, rows, start, seed)
         largest = zero_strengths(model, rows, null)
-        chains = _chains(path, largest, noise_ratio(model, rows, null))
+        smallest = _ratio(path.ratio, model, rows)
+        chains = _chains(path, largest, noise_ratio(model, rows, null), smallest)
     plan = Plan(
         start=start,
         search=start if isinstance(template.start, MultiStart) else MultiStart(n_starts=EFFORT),
@@ -129,8 +131,23 @@ def _template(path):
     return template.set_params(gate=gate, expert=expert)
 
 
-def _chains(path, largest: Strengths, ratio: float) -> list[list[Strengths]]:
-    """Places of every chain, strongest first."""
+def _ratio(asked, model: MoEModel, rows: Rows) -> float:
+    """Smallest strength over the largest; by default as far down as the columns allow."""
+    if asked is None:
+        p = max(len(model.gate_columns), len(model.expert_columns))
+        return MANY_ROWS if rows.total_weight > p else MANY_COLUMNS
+    number = isinstance(asked, int | float | np.number) and not isinstance(asked, bool)
+    if not number or not 0 < asked < 1:
+        raise ValueError(f"ratio must be None or a number in (0, 1); got {asked!r}.")
+    return float(asked)
+
+
+def _chains(path, largest: Strengths, ratio: float, smallest: float) -> list[list[Strengths]]:
+    """Places of every chain, strongest first.
+
+    ``ratio`` is the gate's strength over the experts' where both are coupled, ``smallest`` the
+    weakest strength over the strongest.
+    """
     assert largest.expert is not None  # the template's experts are sparse
     varied = largest.gate is not None and ratio > 0  # one expert has a gate without slopes
     if isinstance(path.penalties_gate, str):
@@ -140,12 +157,12 @@ def _chains(path, largest: Strengths, ratio: float) -> list[list[Strengths]]:
                 f"got {path.penalties_gate!r}."
             )
         top = max(largest.expert, largest.gate / ratio if varied else 0.0)  # type: ignore[operator]
-        both = _grid(path.penalties_expert, top, path.ratio, "penalties_expert")
+        both = _grid(path.penalties_expert, top, smallest, "penalties_expert")
         return [[Strengths(a * ratio if varied else None, a) for a in both]]
-    expert = _grid(path.penalties_expert, largest.expert, path.ratio, "penalties_expert")
+    expert = _grid(path.penalties_expert, largest.expert, smallest, "penalties_expert")
     if path.penalties_gate is None or not varied:
         return [[Strengths(None, a) for a in expert]]
-    gate = _grid(path.penalties_gate, largest.gate, path.ratio, "penalties_gate")
+    gate = _grid(path.penalties_gate, largest.gate, smallest, "penalties_gate")
     return [[Strengths(g, a) for a in expert] for g in gate]
 
 
@@ -157,10 +174,8 @@ def _grid(asked: int | Sequence[float], largest, ratio: float, name: str) -> lis
                 "is no grid to space: no penalised column goes along with the target, which may "
                 "be constant or of one class. Give the strengths themselves, or other columns."
             )
-        if asked < 1 or not 0 < ratio < 1:
-            raise ValueError(
-                f"{name} must be at least 1 and ratio in (0, 1); got {asked} and {ratio}."
-            )
+        if asked < 1:
+            raise ValueError(f"{name} must be at least 1; got {asked}.")
         return [float(a) for a in largest * np.geomspace(1, ratio, int(asked))]
     values = np.sort(np.asarray(asked, dtype=float).ravel())[::-1]
     usable = len(values) > 0 and np.all((values > 0) & np.isfinite(values))

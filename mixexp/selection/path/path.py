@@ -41,8 +41,9 @@ class MoEPath(Component):
         "coupled": the same multiple of the sampling error of its gradient as the experts. None: the
         gate's penalty stays as the template has it. Otherwise a grid of two dimensions, one
         chain for every strength of the gate.
-    ratio : float, default=0.05
-        Smallest strength over the largest, where strengths are not given.
+    ratio : float or None, default=None
+        Smallest strength over the largest, where strengths are not given. None: 0.01, or 0.05
+        where there are as many columns as units (sum of weights) or more.
     max_free : float or None, default=None
         Free parameters beyond which a chain ends; None: those of the mixture without slopes and
         half the units (sum of weights).
@@ -83,7 +84,7 @@ class MoEPath(Component):
         *,
         penalties_expert: int | Sequence[float] = 50,
         penalties_gate: Any = "coupled",
-        ratio: float = 0.05,
+        ratio: float | None = None,
         max_free: float | None = None,
         searches: int = 3,
         cv: Any = None,

@@ -275,7 +275,7 @@ def test_other_penalties(data, penalty):
         ({"penalties_expert": []}, "penalties_expert must be positive strengths"),
         ({"penalties_expert": True}, "penalties_expert must be positive strengths"),
         ({"penalties_expert": 0}, "penalties_expert must be at least 1"),
-        ({"ratio": 1.5}, "ratio in"),
+        ({"ratio": 1.5}, r"ratio must be None or a number in \(0, 1\)"),
         ({"penalties_gate": "couple"}, "penalties_gate must be 'coupled'"),
         ({"penalties_gate": [0.0]}, "penalties_gate must be positive strengths"),
     ],
@@ -322,6 +322,19 @@ def test_polynomial_experts_have_names_along_the_path():
     assert len(found.feature_names["expert"]) == found.coef.shape[-1]
 
 
+@pytest.mark.parametrize("free", [True, False], ids=["scale-free", "plain"])
+def test_the_coupled_ratio_is_that_of_the_errors_of_both_gradients(free):
+    """Seen in 300 columns of noise, in the units in which the penalties see the slopes."""
+    X = np.random.default_rng(0).standard_normal((200, 300))
+    y = np.where(np.arange(200) % 3 == 0, -2.0, 2.0) + 0.2 * planted(200, 3)[1]
+    template = MoERegressor(2, expert=GaussianExpert(penalty=L1(), scale_free=free), start=FEW)
+    given = setting(MoEPath(template), X, y, None, {})
+    gradient = working_set.all_gradients(given.model, given.rows, given.null).expert
+    error = np.sqrt(200 * np.mean(gradient**2))
+    found = noise_ratio(given.model, given.rows, given.null)
+    assert_allclose(found, np.sqrt(0.25) / error, rtol=0.1)
+
+
 def test_the_coupled_ratio_counts_weights_as_repetitions(data):
     X, y = data
     given = setting(small_path(), X, y, None, {})
@@ -341,3 +354,9 @@ def test_held_out_rows_choose_a_fit_that_is_not_regular_only_where_it_is_much_be
         found = replace(result, table=table, cv_log_prob=lines)
         assert found.best("cv") == chosen
     assert replace(result, table=table).best("bic") == 0
+
+
+def test_the_weakest_strength_depends_on_the_columns(data, many):
+    for (X, y), ratio in ((data, 0.01), (many, 0.05)):
+        (chain,) = setting(MoEPath(MoERegressor(2, start=FEW)), X, y, None, {}).chains
+        assert_allclose(chain[-1].expert / chain[0].expert, ratio)
