@@ -75,7 +75,7 @@ def test_the_planted_columns_enter_first(result):
     best = result.best("bic")
     assert result.support[best].any(axis=0)[:3].tolist() == [False, True, True]
     assert result.gate_support[best].any(axis=0)[0]
-    assert result.table["n_expert"][best] <= 6
+    assert result.table["n_expert"][best] <= 8  # of 40, on a grid of five strengths
     sizes = (result.support | result.gate_support).any(axis=1).sum(axis=1)
     assert sizes[0] == 0 and np.all(np.diff(sizes) >= 0)
 
