@@ -190,8 +190,9 @@ def _common_heights(axs: Any) -> None:
     """Experts, or gates, on one scale, so that their slopes can be compared."""
     if not len(axs):
         return
-    low = min(ax.get_ylim()[0] for ax in axs)
-    high = max(ax.get_ylim()[1] for ax in axs)
+    drawn = [ax for ax in axs if any(len(line.get_xdata()) > 2 for line in ax.lines)]
+    low = min((ax.get_ylim()[0] for ax in drawn), default=-1.0)
+    high = max((ax.get_ylim()[1] for ax in drawn), default=1.0)
     for ax in axs:
         ax.set_ylim(low, high)
 
