@@ -114,6 +114,11 @@ def _template(path):
     template = clone(path.estimator)
     gate = resolve(template.gate, GATES, "gate")
     expert = resolve(template.expert, EXPERTS, "expert")
+    if gate.joint:
+        raise ValueError(
+            f"A path has no {type(gate).__name__} or other gate that models x: compare strengths "
+            "in a study, SelectionStudy(estimator, {'n_experts': [2], 'expert__penalty': [...]})."
+        )
     varied = [expert] if path.penalties_gate is None else [gate, expert]
     for part in varied:
         has_penalty = "penalty" in part.get_params(deep=False)

@@ -292,6 +292,12 @@ def test_a_penalty_that_sets_nothing_to_zero_has_no_path(data):
         MoEPath(template).fit(*data)
 
 
+@pytest.mark.parametrize("gate", [None, "coupled"])
+def test_a_gate_that_models_the_columns_is_sent_to_a_study(data, gate):
+    with pytest.raises(ValueError, match="no GaussianGate .* in a study"):
+        MoEPath(MoERegressor(2, gate="gaussian"), penalties_gate=gate).fit(*data)
+
+
 def test_a_start_of_ones_own_is_refused(data):
     labels = (data[1] > 0).astype(int)
     with pytest.raises(ValueError, match="start must be 'default' or MultiStart"):
