@@ -9,8 +9,7 @@ from scipy import stats as distributions
 from .._component import EXPERTS, register
 from ..kernels import reference
 from .glm import GLMExpert, GLMParams
-
-LOWEST_SHAPE = 1e-6
+from .shapes import LOWEST_SHAPE, bounded_shapes, gamma_shape
 
 
 @register(EXPERTS, "gamma")
@@ -83,26 +82,33 @@ class GammaExpert(GLMExpert):
             mass = np.broadcast_to(mass.sum(axis=-2, keepdims=True), extra.shape)
         occupied = mass > 1e-12 * stats.weight[..., None, None]
         shape = gamma_shape(extra / np.where(occupied, mass, 1.0))
-        shape = np.where(occupied, shape, params.dispersion)
-        return self._bounded(shape)
+        if not occupied.all():
+            shape = np.where(occupied, shape, params.dispersion)
+            extra, mass = np.where(occupied, extra, 0.0), np.where(occupied, mass, 0.0)
+        return bounded_shapes(shape, extra, mass, self.max_shape, self.max_ratio**-2)
 
     def dispersion_gradient(self, params, stats):
         shape, mass = params.dispersion, stats.mass[..., None]
         gradient = shape * (mass * (np.log(shape) - special.digamma(shape)) + stats.extra)
         if self.tied_shape:
             gradient = np.broadcast_to(gradient.mean(axis=-2, keepdims=True), gradient.shape)
-        return np.where(self._high(shape), 0.0, gradient)
+        return np.where(self._at_bound(shape), 0.0, gradient)
 
-    def _bounded(self, shape):
-        highest = np.minimum(self.max_shape, shape.min(axis=-2, keepdims=True) / self.max_ratio**2)
-        return np.clip(shape, LOWEST_SHAPE, highest)
+    def _at_bound(self, shape):
+        """Shapes whose gradient the bounds may balance: the bounded ones and the smallest."""
+        smallest = shape.min(axis=-2, keepdims=True)
+        ratio = shape >= smallest * self.max_ratio**-2 * (1 - 1e-9)
+        return self._high(shape) | (ratio.any(axis=-2, keepdims=True) & (shape == smallest))
 
     def _high(self, shape):
-        highest = np.minimum(self.max_shape, shape.min(axis=-2, keepdims=True) / self.max_ratio**2)
-        return shape >= highest * (1 - 1e-9)
+        return shape >= self._highest(shape) * (1 - 1e-9)
+
+    def _highest(self, shape):
+        return np.minimum(self.max_shape, shape.min(axis=-2, keepdims=True) * self.max_ratio**-2)
 
     def project(self, params):
-        return GLMParams(params.coef, self._bounded(params.dispersion))
+        shape = params.dispersion
+        return GLMParams(params.coef, np.clip(shape, LOWEST_SHAPE, self._highest(shape)))
 
     def bounded(self, params):
         return self._high(params.dispersion).any(axis=-1)
@@ -121,18 +127,3 @@ class GammaExpert(GLMExpert):
 
     def draw(self, mean, trials, dispersion, rng):
         return distributions.gamma.rvs(dispersion, scale=mean / dispersion, random_state=rng)
-
-
-def gamma_shape(mean_extra):
-    """Maximum-likelihood shape a: log a - digamma(a) = -mean(log(y / mu) - y / mu + 1).
-
-    Newton's method on log a from the bound of Minka (2002, "Estimating a gamma distribution"),
-    which converges for every argument; six steps reach rounding.
-    """
-    s = np.clip(-np.asarray(mean_extra, dtype=float), 1e-12, 1 / LOWEST_SHAPE)
-    a = (3 - s + np.sqrt((s - 3) ** 2 + 24 * s)) / (12 * s)
-    for _ in range(6):
-        value = np.log(a) - special.digamma(a) - s
-        slope = 1 - a * special.polygamma(1, a)  # derivative with respect to log a
-        a = a * np.exp(np.clip(-value / slope, -2, 2))
-    return a
