@@ -153,7 +153,7 @@ class GaussianExpert(GLMExpert):
         sigma = (pull + np.sqrt(pull**2 + 4 * mass * squares)) / (2 * mass)
         if not occupied.all():
             sigma = np.where(occupied, sigma, params.dispersion)
-        return bounded_scales(sigma, mass, self.min_scale, self.max_ratio)
+        return bounded_scales(sigma, mass, self.min_scale, self.max_ratio, pull)
 
     def _scale_penalty(self, params, stats, step):
         """What a scale-free penalty adds to the scales' problem: pull / s + added / (2 s^2).

@@ -118,7 +118,7 @@ def _zero_strength(part, gradient):
 def walk(
     model: MoEModel, rows: Rows, places: Sequence[Strengths], plan: Plan, null: MoEParams
 ) -> Walk:
-    """The fits at the places, in their order, up to the first that only saturated fits reach.
+    """The fits at the places, in their order, up to the last that a fit reaches unsaturated.
 
     Parameters
     ----------
@@ -139,16 +139,10 @@ def walk(
             break
         visits[i] = visit
         params = visit.run.params
-    searched: set[int] = set()
     for place in _search_places(len(places), plan.searches):
-        if not _search(models, rows, visits, place, plan):
-            # nothing but saturated fits there: the weakest place that has been reached instead
-            place = max((i for i, visit in enumerate(visits) if visit is not None), default=-1)
-            if place < 0 or place in searched:
-                continue
-            _search(models, rows, visits, place, plan)
-        searched.add(place)
+        _search(models, rows, visits, place, plan)
     _spread(models, rows, visits, plan, range(1, len(places)), -1)
+    _fill(models, rows, visits, plan)
     known = list(itertools.takewhile(lambda visit: visit is not None, visits))
     fits = [
         judge_run(one, rows, visit.run, [])
@@ -202,10 +196,7 @@ def _search_places(n: int, searches: int) -> list[int]:
 
 
 def _search(models, rows, visits, place, plan):
-    """A fresh search at one place; if it is better there, its neighbours try it in turn.
-
-    Returns whether it has met a fit that is not saturated.
-    """
+    """A fresh search at one place; where it is better, the neighbours try it in turn."""
     model = models[place]
     found = (
         wide.screened_start(model, rows, plan.search, plan.seed + place)[0]
@@ -213,17 +204,29 @@ def _search(models, rows, visits, place, plan):
         else plan.search.search(model, rows, seed=plan.seed + place).params
     )
     divided = wide.tree_start(model, rows, plan.seed + place) if model.K > 1 else None
-    found = [params for params in (found, divided) if params is not None]
-    tried = [_visit(model, rows, params, plan, "search") for params in found]
-    usable = [visit for visit in tried if not _saturated(model, visit.run, plan)]
-    before = visits[place]
-    for visit in usable:
-        if _improves(visit, visits[place]):
-            visits[place] = visit
-    if visits[place] is not before:
-        _spread(models, rows, visits, plan, range(place - 1, -1, -1), +1)
-        _spread(models, rows, visits, plan, range(place + 1, len(visits)), -1)
-    return bool(usable)
+    for params in (found, divided):
+        if params is None:
+            continue
+        reached, visit = _unsaturated(models, rows, params, place, plan)
+        if visit is not None and _improves(visit, visits[reached]):
+            visits[reached] = visit
+            _spread(models, rows, visits, plan, range(reached - 1, -1, -1), +1)
+            _spread(models, rows, visits, plan, range(reached + 1, len(visits)), -1)
+
+
+def _unsaturated(models, rows, params, place, plan):
+    """The run from a start at a place, or at a stronger one where it is not saturated.
+
+    The hops to stronger places double: neighbours fill the gaps. (-1, None) where there is none.
+    """
+    hop = 1
+    while place >= 0:
+        visit = _visit(models[place], rows, params, plan, "search")
+        if not _saturated(models[place], visit.run, plan):
+            return place, visit
+        params = visit.run.params
+        place, hop = place - hop, 2 * hop
+    return -1, None
 
 
 def _spread(models, rows, visits, plan, places, neighbour):
@@ -244,6 +247,18 @@ def _spread(models, rows, visits, plan, places, neighbour):
                 return
             continue
         visits[i] = visit
+
+
+def _fill(models, rows, visits, plan):
+    """Saturated fits where nothing else is known, but weaker places have been reached.
+
+    Below such a gap the data show more than at it: a chain that ended there would miss that.
+    """
+    unlimited = plan._replace(max_free=np.inf)
+    for i in range(len(visits) - 2, -1, -1):
+        below = visits[i + 1]
+        if visits[i] is None and below is not None:
+            visits[i] = _visit(models[i], rows, below.run.params, unlimited, "up")
 
 
 def _improves(visit: Visit, known: Visit | None) -> bool:

@@ -23,7 +23,7 @@ from mixexp.selection.path._chain import Plan, Strengths, noise_ratio, zero_stre
 
 MANY_ROWS, MANY_COLUMNS = 0.01, 0.05  # default ratios with more rows than columns, and with fewer
 EFFORT = 0.3  # of each of the default searches: there are several, and neighbours help them
-SOLVER = EM(max_passes=500, tol=1e-10, gradient_tol=1e-5)
+SOLVER = EM(max_passes=2000, tol=1e-10, gradient_tol=1e-5)
 
 
 class Setting(NamedTuple):

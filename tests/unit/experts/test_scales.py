@@ -34,3 +34,21 @@ def test_the_scales_maximise_the_surrogate_within_the_bounds(smallest, largest):
 def test_scales_inside_the_bounds_are_left_alone():
     sigma = np.array([[1.0], [0.5], [0.02]])
     assert np.array_equal(bounded_scales(sigma, np.ones((3, 1)), LOWEST, RATIO), sigma)
+
+
+@pytest.mark.parametrize("pull", [(0.0, 0.0, 0.5), (0.4, 0.1, 0.0), (0.2, 0.02, 0.001)])
+def test_a_penalty_on_slopes_over_scales_enters_the_maximum(pull):
+    sigma, mass, pull = np.array([1.0, 0.4, 1e-3]), np.array([9.0, 3.0, 2.0]), np.array(pull)
+    pull = np.minimum(pull, mass * sigma)  # squares are not negative
+    squares = mass * sigma**2 - pull * sigma
+
+    def value(scales):
+        each = mass * np.log(scales) + pull / scales + squares / (2 * scales**2)
+        return -each.sum(axis=-1)
+
+    columns = (array[:, None] for array in (sigma, mass))
+    found = bounded_scales(*columns, LOWEST, RATIO, pull[:, None])[:, 0]
+    assert found.min() >= RATIO * found.max() * (1 - 1e-12)
+    floors = np.geomspace(LOWEST, sigma.max(), 200_001)[:, None]
+    best = value(np.clip(sigma, floors, floors / RATIO)).max()
+    assert value(found) >= best - 1e-9 * abs(best)

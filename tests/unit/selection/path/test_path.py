@@ -366,3 +366,13 @@ def test_the_weakest_strength_depends_on_the_columns(data, many):
     for (X, y), ratio in ((data, 0.01), (many, 0.05)):
         (chain,) = setting(MoEPath(MoERegressor(2, start=FEW)), X, y, None, {}).chains
         assert_allclose(chain[-1].expert / chain[0].expert, ratio)
+
+
+def test_weaker_places_are_reached_behind_saturated_ones():
+    """Above its true optimum a path in many columns may only know fits near interpolation."""
+    X, y = planted(60, 2000, seed=3)
+    path = MoEPath(MoERegressor(2, start=FEW), penalties_expert=20, ratio=0.1, random_state=0)
+    found = path.fit(X, y).result_
+    assert found.table["certificate"].max() <= 1e-4
+    reached = found.support.any(axis=1)[:, 1] & found.gate_support.any(axis=1)[:, 0]
+    assert reached.any()
