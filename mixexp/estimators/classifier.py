@@ -13,6 +13,8 @@ from .._validation import check_X_y
 from ..em import predictive
 from ._base import BaseMoE, learns_online
 
+MOST_ENTRIES = 2e6  # of the information between classes: many starts hold it at once
+
 
 class MoEClassifier(ClassifierMixin, BaseMoE):
     """Mixture of classification experts with a gate, fitted by maximum likelihood.
@@ -135,8 +137,21 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
                 f"MoEClassifier needs at least two classes; got one class "
                 f"{self.classes_.tolist()[0]!r}."
             )
+        self._check_size(X.shape[1])
         self._n_outputs = 0
         return X, codes.astype(np.float64)[:, None]
+
+    def _check_size(self, p):
+        """Refuses what no memory holds, before any work: often a number was meant."""
+        C = len(self.classes_)
+        entries = C * (C - 1) / 2 * (p + 1) ** 2
+        if entries > MOST_ENTRIES:
+            raise ValueError(
+                f"{C} classes in {p} columns are too many: the information of one expert has "
+                f"{entries:.2g} entries between pairs of classes, and at most {MOST_ENTRIES:.0e} "
+                "are taken. If y is a number use MoERegressor; else merge rare classes or use "
+                "fewer columns."
+            )
 
     def _classes_of(self, y):
         """Sorted classes and the codes of y among them."""

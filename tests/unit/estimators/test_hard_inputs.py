@@ -394,3 +394,10 @@ def test_unusable_input_is_refused_in_words(X, y, kind):
     call, words = REFUSED[kind]
     with pytest.raises((ValueError, TypeError), match=words):
         call(X, y)
+
+
+def test_a_number_given_as_classes_is_refused_before_any_work():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((400, 10)), np.arange(400) % 190
+    with pytest.raises(ValueError, match="190 classes in 10 columns .* use MoERegressor"):
+        MoEClassifier(2).fit(X, y)
