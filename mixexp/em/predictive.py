@@ -17,14 +17,30 @@ LARGEST = 1e300
 class Components(NamedTuple):
     """The mixture at n rows.
 
-    prob (n, K): gate probabilities; mean (n, K, m); dispersion (K, m) or None, in the user's units
-    of y; trials (n, 1) or None.
+    prob (n, K): gate probabilities; mean (n, K, m); dispersion (K, m), (n, K, J) for a family with
+    J row-level parameters, or None, in the user's units of y; trials (n, 1) or None.
     """
 
     prob: np.ndarray
     mean: np.ndarray
     dispersion: Any
     trials: np.ndarray | None
+
+    def law(self, j):
+        """Mean (n, K), trials and dispersion of response j, as the experts' methods take them."""
+        own = self.dispersion if self.dispersion.ndim == 3 else self.dispersion[:, j]
+        return self.mean[:, :, j], self.trials, own
+
+    def response(self, j):
+        """The mixture of response j alone."""
+        own = self.dispersion if self.dispersion.ndim == 3 else self.dispersion[:, [j]]
+        return Components(self.prob, self.mean[:, :, [j]], own, self.trials)
+
+    def take(self, index):
+        """The mixture at rows of an index array or a slice."""
+        own = self.dispersion[index] if self.dispersion.ndim == 3 else self.dispersion
+        trials = None if self.trials is None else self.trials[index]
+        return Components(self.prob[index], self.mean[index], own, trials)
 
 
 def components(model: MoEModel, params, rows: Rows) -> Components:
@@ -62,7 +78,7 @@ def variance(parts: Components, expert):
     out = np.empty((parts.mean.shape[0], parts.mean.shape[2]))
     centre = mean(parts)
     for j in range(out.shape[1]):
-        within = expert.variance(parts.mean[:, :, j], parts.trials, parts.dispersion[:, j])
+        within = expert.variance(*parts.law(j))
         # An expert without a say may have a mean beyond any square.
         with np.errstate(over="ignore"):
             spread = np.minimum((parts.mean[:, :, j] - centre[:, [j]]) ** 2, LARGEST)
@@ -74,10 +90,25 @@ def cdf(parts: Components, expert, y):
     """(n, m) P(Y <= y) of each response."""
     out = np.empty(y.shape)
     for j in range(y.shape[1]):
-        each = expert.cdf(y[:, [j]], parts.mean[:, :, j], parts.trials, parts.dispersion[:, j])
+        each = expert.cdf(y[:, [j]], *parts.law(j))
         # a rounded sum of shares may exceed one
         out[:, j] = np.minimum((parts.prob * each).sum(axis=1), 1.0)
     return out
+
+
+def density(parts: Components, expert, y):
+    """(n, m) density, or probability, of each response on its own."""
+    out = np.empty(y.shape)
+    for j in range(y.shape[1]):
+        out[:, j] = (parts.prob * expert.density(y[:, [j]], *parts.law(j))).sum(axis=1)
+    return out
+
+
+def on_grid(function, parts: Components, expert, grid):
+    """(n, G) values of ``function`` (`cdf` or `density`) at a grid (n, G) of one response."""
+    n, size = grid.shape
+    many = parts.take(np.repeat(np.arange(n), size))
+    return function(many, expert, grid.reshape(-1, 1)).reshape(n, size)
 
 
 def quantile(parts: Components, expert, probability):
@@ -85,8 +116,8 @@ def quantile(parts: Components, expert, probability):
     n, _, m = parts.mean.shape
     out = np.empty((n, m))
     for j in range(m):
-        one = Components(parts.prob, parts.mean[:, :, [j]], parts.dispersion[:, [j]], parts.trials)
-        each = expert.quantile(probability, one.mean[:, :, 0], one.trials, one.dispersion[:, 0])
+        one = parts.response(j)
+        each = expert.quantile(probability, *one.law(0))
         # experts without a say must not widen the bracket to infinity
         heard = parts.prob > 1e-12
         low, high = np.where(heard, each, np.inf).min(axis=1), np.where(heard, each, -np.inf)

@@ -371,9 +371,9 @@ class BaseMoE(JointMixin, CallbackSupportMixin, BaseEstimator):
         target = np.zeros((X.shape[0], m)) if y is None else self._target(y, X.shape[0])
         return Rows(X, target, None, offset, trials)
 
-    def _map(self, rows: Rows, function):
+    def _map(self, rows: Rows, function, size=BLOCK):
         """``function`` of blocks of rows, concatenated: temporary arrays stay small."""
-        parts = [function(rows.take(block)) for block in blocks(rows.n, BLOCK)]
+        parts = [function(rows.take(block)) for block in blocks(rows.n, size)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def gate_proba(self, X):

@@ -9,10 +9,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array
 
 from ..em import predictive
-from ._base import BaseMoE, check_multi_output, learns_online
+from ._base import BLOCK, BaseMoE, check_multi_output, learns_online
+from ._risk import RiskMixin
 
 
-class MoERegressor(RegressorMixin, BaseMoE):
+class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
     """Mixture of regression experts with a gate, fitted by maximum likelihood.
 
     p(y | x) = sum_k pi_k(x) f_k(y | x): the gate pi splits the input space softly, and each
@@ -149,12 +150,12 @@ class MoERegressor(RegressorMixin, BaseMoE):
             raise ValueError(f"y has shape {y.shape}; the model needs {n} rows of {m} response(s).")
         return y.reshape(n, m)
 
-    def _predictive(self, X, function, inputs):
+    def _predictive(self, X, function, inputs, size=BLOCK):
         """(n, ...) of ``function(components)``, without the axis of responses where y had none."""
         rows = self._rows(X, **inputs)
         model, params = self._model_, self._params_
         values = self._map(
-            rows, lambda part: function(predictive.components(model, params, part), part)
+            rows, lambda part: function(predictive.components(model, params, part), part), size
         )
         return self._one(values)
 

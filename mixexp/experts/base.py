@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import ClassVar
 
 from .._part import Part
+from .laws import density_of, excess_of
 
 
 class Expert(Part):
@@ -89,3 +90,29 @@ class Expert(Part):
     @abstractmethod
     def sample(self, params, X, labels, offset, trials, rng):
         """(n, m) draws, row i from expert labels[i]."""
+
+    def density(self, y, mean, trials, dispersion):
+        """Density, or probability, of one response, element by element as `cdf`.
+
+        Families with a closed form override this: here it is the derivative of `cdf`, or its steps.
+        """
+        law = mean, trials, dispersion
+        return density_of(
+            lambda value: self.cdf(value, *law),
+            lambda p: self.quantile(p, *law),
+            y,
+            self.discrete,
+        )
+
+    def excess(self, threshold, mean, trials, dispersion):
+        """E[(Y - threshold)+] of one response, element by element as `cdf`.
+
+        Families with a closed form override this: here it is an integral of quantiles, or a sum.
+        """
+        law = mean, trials, dispersion
+        return excess_of(
+            lambda value: self.cdf(value, *law),
+            lambda p: self.quantile(p, *law),
+            threshold,
+            self.discrete,
+        )

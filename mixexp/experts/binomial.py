@@ -81,6 +81,18 @@ class BinomialExpert(GLMExpert):
         value = distributions.binom.ppf(probability, total, self._probability(mean, trials))
         return np.maximum(value, 0)
 
+    def density(self, y, mean, trials, dispersion):
+        total = 1 if trials is None else trials
+        return distributions.binom.pmf(y, total, self._probability(mean, trials))
+
+    def excess(self, threshold, mean, trials, dispersion):
+        total, p = 1 if trials is None else trials, self._probability(mean, trials)
+        below = np.floor(threshold)
+        # y choose(m, y) = m choose(m - 1, y - 1)
+        others = np.maximum(np.asarray(total) - 1, 0)
+        beyond = mean * distributions.binom.sf(below - 1, others, p)
+        return np.maximum(beyond - threshold * distributions.binom.sf(below, total, p), 0.0)
+
     def draw(self, mean, trials, dispersion, rng):
         total = 1 if trials is None else np.asarray(trials).astype(int)
         return rng.binomial(total, self._probability(mean, trials)).astype(float)

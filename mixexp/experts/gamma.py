@@ -125,5 +125,16 @@ class GammaExpert(GLMExpert):
     def quantile(self, probability, mean, trials, dispersion):
         return special.gammaincinv(dispersion, probability) * mean / dispersion
 
+    def density(self, y, mean, trials, dispersion):
+        inside = np.where(y > 0, y, 1.0)
+        ratio = inside * dispersion / mean
+        log_density = special.xlogy(dispersion, ratio) - ratio - special.gammaln(dispersion)
+        return np.where(y > 0, np.exp(log_density - np.log(inside)), 0.0)
+
+    def excess(self, threshold, mean, trials, dispersion):
+        ratio = np.maximum(threshold, 0) * dispersion / mean
+        beyond = mean * special.gammaincc(dispersion + 1, ratio)
+        return np.maximum(beyond - threshold * special.gammaincc(dispersion, ratio), 0.0)
+
     def draw(self, mean, trials, dispersion, rng):
         return distributions.gamma.rvs(dispersion, scale=mean / dispersion, random_state=rng)

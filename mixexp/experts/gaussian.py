@@ -13,6 +13,7 @@ from ..scaling import moments
 from ..solvers import quadratic_change
 from .degree import check_degree
 from .glm import GLMExpert, GLMParams
+from .laws import normal_density, normal_excess
 from .scales import bounded_scales
 
 
@@ -212,6 +213,12 @@ class GaussianExpert(GLMExpert):
 
     def quantile(self, probability, mean, trials, dispersion):
         return mean + dispersion * special.ndtri(probability)
+
+    def density(self, y, mean, trials, dispersion):
+        return normal_density(y, mean, dispersion)
+
+    def excess(self, threshold, mean, trials, dispersion):
+        return normal_excess(threshold, mean, dispersion)
 
     def draw(self, mean, trials, dispersion, rng):
         return distributions.norm.rvs(mean, dispersion, random_state=rng)

@@ -20,6 +20,7 @@ from ..solvers.covariance import (
 )
 from .base import Expert
 from .degree import check_degree
+from .laws import normal_density, normal_excess
 
 
 class MultivariateParams(NamedTuple):
@@ -266,6 +267,12 @@ class MultivariateGaussianExpert(Expert):
     def quantile(self, probability, mean, trials, dispersion):
         """Quantiles of one response."""
         return mean + dispersion * special.ndtri(probability)
+
+    def density(self, y, mean, trials, dispersion):
+        return normal_density(y, mean, dispersion)
+
+    def excess(self, threshold, mean, trials, dispersion):
+        return normal_excess(threshold, mean, dispersion)
 
 
 def _log_densities(structure, residual, factor):

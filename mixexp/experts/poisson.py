@@ -9,6 +9,7 @@ from scipy import stats as distributions
 from .._component import EXPERTS, register
 from ..kernels import reference
 from .glm import GLMExpert
+from .laws import normal_density, normal_excess
 
 TINY = 1e-15  # a mean below which zero is certain to rounding
 HUGE = 1e10  # a mean beyond which the normal distribution is as exact as the special functions
@@ -68,6 +69,19 @@ class PoissonExpert(GLMExpert):
         spread = np.sqrt(np.maximum(mean, 0))
         normal = np.ceil(mean + spread * special.ndtri(probability) - 0.5)
         return np.maximum(np.where(mean > HUGE, normal, exact), 0)
+
+    def density(self, y, mean, trials, dispersion):
+        exact = distributions.poisson.pmf(y, np.minimum(mean, HUGE))
+        spread = np.sqrt(np.maximum(mean, 1))
+        return np.where(mean > HUGE, normal_density(y, mean, spread), exact)
+
+    def excess(self, threshold, mean, trials, dispersion):
+        below, small = np.floor(threshold), np.minimum(mean, HUGE)
+        beyond = small * distributions.poisson.sf(below - 1, small)
+        exact = beyond - threshold * distributions.poisson.sf(below, small)
+        spread = np.sqrt(np.maximum(mean, 1))
+        exact = np.where(mean > HUGE, normal_excess(threshold, mean, spread), exact)
+        return np.maximum(exact, 0.0)
 
     def draw(self, mean, trials, dispersion, rng):
         return rng.poisson(mean).astype(float)
