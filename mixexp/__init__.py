@@ -11,6 +11,8 @@ _PUBLIC = {
     "MoEClassifier": "mixexp.estimators",
     "GLoMERegressor": "mixexp.estimators",
     "BLoMERegressor": "mixexp.estimators",
+    "ConformalMoERegressor": "mixexp.estimators",
+    "conformalize": "mixexp.estimators",
     "load": "mixexp.tables",
     "SoftmaxGate": "mixexp.gates",
     "ConstantGate": "mixexp.gates",

@@ -2,7 +2,15 @@
 
 from .blome import BLoMERegressor
 from .classifier import MoEClassifier
+from .conformal import ConformalMoERegressor, conformalize
 from .glome import GLoMERegressor
 from .regressor import MoERegressor
 
-__all__ = ["BLoMERegressor", "GLoMERegressor", "MoEClassifier", "MoERegressor"]
+__all__ = [
+    "BLoMERegressor",
+    "ConformalMoERegressor",
+    "GLoMERegressor",
+    "MoEClassifier",
+    "MoERegressor",
+    "conformalize",
+]

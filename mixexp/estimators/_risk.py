@@ -60,7 +60,7 @@ class RiskMixin:
         Parameters
         ----------
         X : array-like of shape (n, p)
-        level : float in (0, 1), default=0.9
+        level : float in (0, 1), or array-like of shape (n,), default=0.9
 
         Returns
         -------
@@ -74,19 +74,46 @@ class RiskMixin:
         Hyndman (1996), "Computing and graphing highest density regions", The American Statistician
         50, 120-126.
         """
-        if not 0 < level < 1:
-            raise ValueError(f"level must lie strictly between 0 and 1; got {level!r}.")
         expert = self._fitted_expert()
+        levels = np.asarray(level, dtype=np.float64)
+        if not np.all((levels > 0) & (levels < 1)):
+            raise ValueError(f"level must lie strictly between 0 and 1; got {level!r}.")
         rows = self._rows(X, offset=offset, exposure=exposure, trials=trials)
+        if levels.shape not in ((), (rows.n,)):
+            raise ValueError(f"level has shape {levels.shape}; give one number, or {rows.n}.")
+        levels = np.broadcast_to(levels, rows.n)
         found: list[list[np.ndarray]] = []
         for block in blocks(rows.n):
             parts = predictive.components(self._model_, self._params_, rows.take(block))
             each = [
-                regions.highest_density(parts.response(j), expert, level)
+                regions.highest_density(parts.response(j), expert, levels[block])
                 for j in range(parts.mean.shape[2])
             ]
             found += [list(own) for own in zip(*each, strict=True)]
         return found if self._n_outputs else [own[0] for own in found]
+
+    def hdr_level(self, X, y, *, offset=None, exposure=None, trials=None):
+        """Level of the largest highest-density region that y lies outside of.
+
+        P(f(Y | x) > f(y | x)): zero at the mode, near one for a strange target. For continuous
+        targets it is uniform where the model holds.
+
+        Returns
+        -------
+        (n,) or (n, m)
+        """
+        expert = self._fitted_expert()
+        rows = self._rows(X, y, offset=offset, exposure=exposure, trials=trials)
+
+        def levels(part):
+            parts = predictive.components(self._model_, self._params_, part)
+            each = (
+                regions.content(parts.response(j), expert, part.y[:, j])
+                for j in range(part.y.shape[1])
+            )
+            return np.stack(list(each), axis=1)
+
+        return self._one(self._map(rows, levels))
 
     def expected_shortfall(
         self, X, q=0.95, tail="upper", *, offset=None, exposure=None, trials=None
