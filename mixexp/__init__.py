@@ -22,6 +22,7 @@ _PUBLIC = {
     "BinomialExpert": "mixexp.experts",
     "GammaExpert": "mixexp.experts",
     "MultinomialExpert": "mixexp.experts",
+    "StudentExpert": "mixexp.experts",
     "MultivariateGaussianExpert": "mixexp.experts",
     "L1": "mixexp.penalties",
     "L2": "mixexp.penalties",

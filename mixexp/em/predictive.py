@@ -51,19 +51,14 @@ def components(model: MoEModel, params, rows: Rows) -> Components:
     the probabilities are NaN, and with them all that is predicted.
     """
     log_prob = model.log_gate(params, rows.X)
-    mean = model.expert.mean(
-        params.expert, model.expert_design(rows.X), model.scaled_offset(rows), rows.trials
-    )
+    design, offset = model.expert_design(rows.X), model.scaled_offset(rows)
+    mean, dispersion = model.expert.law(params.expert, design, offset, rows.trials, model.scaling)
     possible = np.isfinite(mean).all(axis=2)
     if not possible.all():
         anyone = possible.any(axis=1, keepdims=True)
         log_prob = np.where(possible, log_prob, -np.inf)
         log_prob = log_softmax(np.where(anyone, log_prob, np.nan))
         mean = np.where(possible[:, :, None], mean, 1.0)
-    dispersion = getattr(params.expert, "dispersion", None)
-    if model.expert.scales_target:
-        mean = mean * model.scaling.y_scale + model.scaling.y_centre
-        dispersion = dispersion * model.scaling.y_scale
     trials = None if rows.trials is None else rows.trials[:, None]
     return Components(np.exp(log_prob), mean, dispersion, trials)
 

@@ -215,22 +215,28 @@ class BaseMoE(JointMixin, CallbackSupportMixin, BaseEstimator):
         n_distinct = count_distinct(rows, MANY_ROWS)
         gate = with_checked_penalty(gate, names[self._gate_columns]).for_rows(n_distinct)
         expert = with_checked_penalty(expert, names[self._expert_columns])
-        expert = self._tied_by_position(expert).for_target(rows.y, rows.weight, n_distinct)
+        expert = self._by_position(expert).for_target(rows.y, rows.weight, n_distinct)
         scaling = standardisation(rows, expert.scales_target, expert.scales_target_together)
         columns = self._gate_columns, self._expert_columns
         n_classes = len(getattr(self, "classes_", ()))
         return MoEModel(gate, expert, int(self.n_experts), *columns, scaling, n_classes)
 
-    def _tied_by_position(self, expert):
-        """The expert with names of tied columns turned into positions among its columns."""
-        tied = getattr(expert, "tied", None)
-        if tied is None or isinstance(tied, str) or not any(isinstance(t, str) for t in tied):
-            return expert
-        own = list(self._names()[self._expert_columns])
-        missing = [name for name in tied if name not in own]
-        if missing:
-            raise ValueError(f"tied: no expert column named {missing!r}; they are {own!r}.")
-        return clone(expert).set_params(tied=[own.index(name) for name in tied])
+    def _by_position(self, expert):
+        """The expert with names in settings that list columns turned into positions among them."""
+        own, positions = list(self._names()[self._expert_columns]), {}
+        for setting in expert.column_settings:
+            chosen = getattr(expert, setting, None)
+            if chosen is None or isinstance(chosen, str):
+                continue
+            if not any(isinstance(item, str) for item in chosen):
+                continue
+            missing = [name for name in chosen if name not in own]
+            if missing:
+                raise ValueError(
+                    f"{setting}: no expert column named {missing!r}; they are {own!r}."
+                )
+            positions[setting] = [own.index(name) for name in chosen]
+        return clone(expert).set_params(**positions) if positions else expert
 
     def _start(self, model, rows):
         """The start to search with (None: only the given parameters) and the given parameters."""
@@ -333,9 +339,10 @@ class BaseMoE(JointMixin, CallbackSupportMixin, BaseEstimator):
         shown = model.gate.display(user.gate, self.gate_feature_names_)
         for name, value in (shown | model.expert.display(user.expert)).items():
             setattr(self, name, value)
-        coef, intercept = user.expert.coef[..., 1:], user.expert.coef[..., 0]
+        own = model.expert.main_coef(user.expert)
+        coef, intercept = own[..., 1:], own[..., 0]
         dispersion = getattr(user.expert, "dispersion", None)
-        if dispersion is not None:
+        if not model.expert.classifies:
             coef, intercept = self._squeeze(coef, 1), self._squeeze(intercept, 1)
             dispersion = self._squeeze(dispersion, 1) if model.expert.has_dispersion else None
         self.coef_, self.intercept_, self.dispersion_ = coef, intercept, dispersion

@@ -55,6 +55,8 @@ def known_classes() -> dict[str, type]:
         gates.LowRankGate,
         gates.LowRankParams,
         experts.GLMParams,
+        experts.DistributionalParams,
+        experts.DistributionalStatistics,
         experts.MultinomialParams,
         experts.MultivariateParams,
         OnlineState,

@@ -2,6 +2,12 @@
 
 from .base import Expert
 from .binomial import BinomialExpert
+from .distributional import (
+    DistributionalExpert,
+    DistributionalParams,
+    DistributionalStatistics,
+    RowParameter,
+)
 from .gamma import GammaExpert
 from .gaussian import GaussianExpert
 from .glm import GLMExpert, GLMParams, GLMStatistics
@@ -12,9 +18,13 @@ from .multivariate import (
     MultivariateStatistics,
 )
 from .poisson import PoissonExpert
+from .student import StudentExpert
 
 __all__ = [
     "BinomialExpert",
+    "DistributionalExpert",
+    "DistributionalParams",
+    "DistributionalStatistics",
     "Expert",
     "GLMExpert",
     "GLMParams",
@@ -28,4 +38,6 @@ __all__ = [
     "MultivariateParams",
     "MultivariateStatistics",
     "PoissonExpert",
+    "RowParameter",
+    "StudentExpert",
 ]

@@ -24,6 +24,8 @@ class Expert(Part):
     positive = False  # True where the mean is positive
     has_dispersion = False  # True where the parameters hold a dispersion
     degree = 1  # of the polynomials in the experts' columns that an estimator makes
+    takes_sparse_penalties = True
+    column_settings: ClassVar[tuple[str, ...]] = ("tied",)  # settings that list expert columns
     takes: ClassVar[tuple[str, ...]] = ()  # row-wise inputs among "offset", "exposure", "trials"
 
     @abstractmethod
@@ -82,6 +84,25 @@ class Expert(Part):
     def penalty_gradient(self, params, gradient):
         """A gradient by the slopes of ``params.coef``, by those of `penalised_slopes` instead."""
         return gradient
+
+    def main_coef(self, params):
+        """(K, m, q) the coefficients of the means' predictors, which estimators show first."""
+        return params.coef
+
+    def law(self, params, X, offset, trials, scaling):
+        """What `cdf`, `quantile` and `variance` take, in the user's units of y.
+
+        Returns
+        -------
+        mean : (n, K, m)
+        dispersion : (K, m), or (n, K, J) for a family with J row-level parameters
+        """
+        mean = self.mean(params, X, offset, trials)
+        dispersion = getattr(params, "dispersion", None)
+        if self.scales_target:
+            mean = mean * scaling.y_scale + scaling.y_centre
+            dispersion = dispersion * scaling.y_scale
+        return mean, dispersion
 
     @abstractmethod
     def mean(self, params, X, offset, trials):

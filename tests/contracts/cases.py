@@ -37,6 +37,10 @@ def _gamma(rng, mean, trials):
     return rng.gamma(6.0, mean / 6.0)
 
 
+def _student(rng, mean, trials):
+    return mean + 0.15 * rng.standard_t(4.0, mean.shape)
+
+
 def _multinomial(rng, mean, trials):
     return np.digitize(mean * rng.gamma(3.0, 0.33, mean.shape), [0.6, 1.2]).astype(float)
 
@@ -47,6 +51,7 @@ TARGETS = {
     "poisson": _poisson,
     "binomial": _binomial,
     "gamma": _gamma,
+    "student": _student,
     "multinomial": _multinomial,
     "multivariate_gaussian": _gaussian,
 }

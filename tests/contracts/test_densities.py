@@ -11,6 +11,8 @@ from tests.contracts.cases import families, model_of, problem, some_params
 from tests.contracts.test_statistics import MoE, target_grid
 
 K = 2
+# what the part of the law beyond the grid, 1e-12 on either side, adds to a variance
+HEAVY_TAILS = {"student": 1e-4}
 
 
 @pytest.fixture
@@ -24,9 +26,10 @@ def setting(family, link):
 
 def one(model, params, row, k):
     """Mean, dispersion and trials of expert k at one row, shaped (1, 1)."""
-    mean = model.expert.mean(params, model.expert_design(row.X), None, row.trials)[:, k]
+    design, units = model.expert_design(row.X), model.scaling
+    mean, phi = model.expert.law(params, design, None, row.trials, units)
     trials = None if row.trials is None else row.trials[:, None]
-    return mean, trials, params.dispersion[k]
+    return mean[:, k], trials, phi[:, [k]] if phi.ndim == 3 else phi[k]
 
 
 def log_density(model, params, row, y, k):
@@ -126,4 +129,5 @@ def test_mean_and_variance_are_the_moments_of_the_density(setting):
         mean, trials, phi = one(model, params, row, k)
         assert_allclose(mass @ y, mean[0, 0], rtol=1e-8)
         variance = model.expert.variance(mean, trials, phi)[0, 0]
-        assert_allclose(mass @ (y - mean[0, 0]) ** 2, variance, rtol=1e-7)
+        tolerance = HEAVY_TAILS.get(model.expert.name, 1e-7)
+        assert_allclose(mass @ (y - mean[0, 0]) ** 2, variance, rtol=tolerance)

@@ -18,7 +18,11 @@ from tests.penalties_of_ones_own import FusedExperts, Largest, Log
 SOLVER = EM(max_passes=4000, tol=1e-15, gradient_tol=1e-8)
 ALPHA = 0.04
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-FAMILIES = tuple(name for name in EXPERTS if "penalty" in build(name).get_params(deep=False))
+FAMILIES = tuple(
+    name
+    for name in EXPERTS
+    if "penalty" in build(name).get_params(deep=False) and build(name).takes_sparse_penalties
+)
 families = pytest.mark.parametrize("family", FAMILIES)
 penalties = pytest.mark.parametrize("penalty", list(PENALTIES))
 

@@ -158,6 +158,8 @@ def alone(law, j):
     scaling = law.model.scaling
     scaling = scaling._replace(y_centre=scaling.y_centre[[j]], y_scale=scaling.y_scale[[j]])
     expert = law.params.expert
+    if not hasattr(expert, "dispersion"):  # a family of one response
+        return law.model, law.params, law.rows
     spread = expert.dispersion[:, [j]]
     scale = {"factor": spread[..., None]} if hasattr(expert, "factor") else {"dispersion": spread}
     expert = expert._replace(coef=expert.coef[:, [j]], **scale)

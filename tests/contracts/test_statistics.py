@@ -136,8 +136,11 @@ def target_grid(model, params, row, k):
     if expert.classifies:
         prob = expert.mean(params.expert, X, None, None)[0, k]
         return np.arange(len(prob), dtype=float), prob
-    mean = expert.mean(params.expert, X, None, row.trials)[:, k]
-    phi = params.expert.dispersion[k]
+    units = model.scaling
+    mean, phi = expert.law(
+        params.expert, X, None, row.trials, units._replace(y_centre=np.zeros(1), y_scale=np.ones(1))
+    )
+    mean, phi = mean[:, k], phi[:, [k]] if phi.ndim == 3 else phi[k]
     trials = None if row.trials is None else row.trials[:, None]
     if expert.discrete:
         top = expert.quantile(1 - 1e-15, mean, trials, phi)[0, 0]

@@ -1,0 +1,436 @@
+"""Experts whose density has several row-level parameters, each with a link and columns of its own.
+
+Distributional regression (Rigby and Stasinopoulos, 2005, "Generalized additive models for location,
+scale and shape", Applied Statistics 54, 507-554): a mean, and beside it a scale, a shape or a
+probability of zeros, each with a linear predictor. A family gives its log density and the first
+derivatives by the predictors; passes, M-steps, bounds, penalties and files are here.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from ..kernels.designs import linear
+from ..kernels.links import IMPOSSIBLE, LINKS
+from ..penalties import is_sparse, ridge
+from ..scaling import rescale_linear
+from ..solvers.indefinite import bounded_newton
+from .base import Expert
+from .rows import RowUnit, observed_hessian, stacked, weighted_hessian, weighted_score
+
+LARGEST_STEP = 2.0  # of the intercept of a parameter other than the first, in one M-step
+
+
+class RowParameter(NamedTuple):
+    """A parameter of the density that every row has its own value of.
+
+    Attributes
+    ----------
+    name : str
+    link : str
+        A name of `kernels.links.LINKS`.
+    low, high : float
+        Bounds of the predictor at the mean of the columns, on the standardised target.
+    spurious : {None, "low", "high"}
+        The bound at which the likelihood of a mixture grows without limit.
+    """
+
+    name: str
+    link: str
+    low: float = -np.inf
+    high: float = np.inf
+    spurious: str | None = None
+
+
+class DistributionalParams(NamedTuple):
+    """coef (K, J, q): intercept first, on standardised columns; 0 for columns that are not used."""
+
+    coef: np.ndarray
+
+
+class DistributionalStatistics(NamedTuple):
+    """Local quadratic model of the experts' share of the surrogate.
+
+    gram (K, D, D) = - sum w r second derivatives; score (K, D); mass (K,) = sum w r; weight ().
+    D counts the coefficients of one expert.
+    """
+
+    gram: np.ndarray
+    score: np.ndarray
+    mass: np.ndarray
+    weight: np.ndarray
+
+
+class DistributionalExpert(Expert):
+    """Base of the families in several row-level parameters.
+
+    The first parameter takes all columns of the experts. The others have an intercept alone, unless
+    a setting ``<name>_features`` of the family lists columns, as names, positions among the
+    experts' columns, or "all".
+    """
+
+    parameters: ClassVar[tuple[RowParameter, ...]] = ()
+    column_settings: ClassVar[tuple[str, ...]] = ("scale_features",)
+    takes_sparse_penalties = False
+    max_ratio = 1e-2  # smallest scale over the largest one, for a parameter named "scale"
+
+    # --- what a family provides -------------------------------------------------------------
+
+    @abstractmethod
+    def log_density_unit(self, eta, y, trials):
+        """(n, K) log densities from predictors and targets (n, 1).
+
+        The predictors are J arrays (n, K), or (1, K) where all rows have the same value.
+        """
+
+    @abstractmethod
+    def score_unit(self, eta, y, trials):
+        """(J, n, K) first derivatives by the predictors; `rows.stacked` puts them together."""
+
+    def hessian_unit(self, eta, y, trials):
+        """(J, J, n, K) second derivatives by the predictors."""
+        return observed_hessian(lambda moved: self.score_unit(moved, y, trials), eta)
+
+    @abstractmethod
+    def initial_parameters(self, y, weight, offset, trials):
+        """J values of the parameters themselves for the intercept-only fit to y (n,)."""
+
+    @abstractmethod
+    def mean_of(self, theta, trials):
+        """Mean of y, element by element, from the parameters themselves."""
+
+    @abstractmethod
+    def variance_of(self, theta, trials):
+        """Variance of y, element by element."""
+
+    @abstractmethod
+    def cdf_of(self, y, theta, trials):
+        """P(Y <= y), element by element."""
+
+    @abstractmethod
+    def quantile_of(self, probability, theta, trials):
+        """Smallest y with P(Y <= y) >= probability, element by element."""
+
+    @abstractmethod
+    def draw_of(self, theta, trials, rng):
+        """One draw per element."""
+
+    def check_penalty(self):
+        """Refuse penalties that these families have no M-step for."""
+        if is_sparse(getattr(self, "penalty", None)):
+            raise ValueError(
+                f"{type(self).__name__} takes the penalty L2 or none; got {self.penalty!r}. Sparse "
+                "penalties are for the gaussian, poisson, binomial, gamma and multinomial experts."
+            )
+
+    def check_target(self, y, trials=None):
+        self.check_penalty()
+        self.check_support(y[:, 0], trials)
+
+    def check_support(self, y, trials):
+        """Raise a ValueError that says what to do if y (n,) lies outside the family's support."""
+
+    # --- layout of the coefficients ---------------------------------------------------------
+
+    @property
+    def link_name(self):
+        """Link of the first parameter."""
+        return self.parameters[0].link
+
+    def used(self, q):
+        """(J, q) mask of the coefficients that exist."""
+        mask = np.zeros((len(self.parameters), q), dtype=bool)
+        mask[:, 0] = True
+        mask[0] = True
+        for j, parameter in enumerate(self.parameters[1:], start=1):
+            chosen = getattr(self, f"{parameter.name}_features", None)
+            if chosen is None:
+                continue
+            if isinstance(chosen, str):
+                if chosen != "all":
+                    raise ValueError(
+                        f"{parameter.name}_features must be None, 'all', or names or positions of "
+                        f"the experts' columns; got {chosen!r}."
+                    )
+                mask[j] = True
+                continue
+            positions = np.atleast_1d(np.asarray(chosen, dtype=int))
+            if positions.size and (positions.min() < 0 or positions.max() > q - 2):
+                raise ValueError(
+                    f"{parameter.name}_features lists positions 0..{q - 2} among the experts' "
+                    f"columns; got {chosen!r}."
+                )
+            mask[j, 1 + positions] = True
+        return mask
+
+    def _own(self, coef):
+        """(..., K, D) the coefficients that exist."""
+        return coef[..., self.used(coef.shape[-1])]
+
+    def _coef(self, own, shape):
+        """The inverse of `_own`: (..., K, J, q)."""
+        coef = np.zeros((*own.shape[:-1], *shape[-2:]))
+        coef[..., self.used(shape[-1])] = own
+        return coef
+
+    def _intercepts(self, q):
+        """(J,) positions of the intercepts among the D coefficients."""
+        place = np.cumsum(self.used(q).ravel()).reshape(-1, q) - 1
+        return place[:, 0]
+
+    # --- the density ------------------------------------------------------------------------
+
+    def initial(self, K, q, y, weight, offset, trials):
+        coef = np.zeros((K, len(self.parameters), q))
+        values = self.initial_parameters(y[:, 0], weight, offset, trials)
+        for j, (parameter, value) in enumerate(zip(self.parameters, values, strict=True)):
+            predictor = LINKS[parameter.link].predictor(np.float64(value))
+            coef[:, j, 0] = np.clip(predictor, parameter.low, parameter.high)
+        return DistributionalParams(coef)
+
+    def predictors(self, params, X, offset):
+        """J arrays (n, K), or (1, K) of parameters without columns; an offset enters the first."""
+        with_columns = self.used(params.coef.shape[-1])[:, 1:].any(axis=1)
+        with_columns[0] = True
+        eta = [
+            linear(X, params.coef[:, j]) if with_columns[j] else params.coef[None, :, j, 0]
+            for j in range(params.coef.shape[1])
+        ]
+        if offset is not None:
+            eta[0] = eta[0] + offset
+        return eta
+
+    def log_density(self, params, X, y, offset, trials):
+        eta = self.predictors(params, X, offset)
+        with np.errstate(all="ignore"):
+            value = self.log_density_unit(eta, y, _column(trials))
+        return np.where(np.isfinite(value), np.maximum(value, IMPOSSIBLE), IMPOSSIBLE)
+
+    def row_unit(self, params, X, y, offset, trials) -> RowUnit:
+        """Derivatives by the predictors; nothing of a row outside the range of a link."""
+        eta, m = self.predictors(params, X, offset), _column(trials)
+        with np.errstate(all="ignore"):
+            value = self.log_density_unit(eta, y, m)
+            score, hessian = self.score_unit(eta, y, m), self.hessian_unit(eta, y, m)
+        possible = np.isfinite(value) & np.isfinite(score).all(0) & np.isfinite(hessian).all((0, 1))
+        return RowUnit(
+            np.where(np.isfinite(value), value, IMPOSSIBLE),
+            np.where(possible, score, 0.0),
+            np.where(possible, hessian, 0.0),
+        )
+
+    def statistics(self, params, X, y, resp, weight, offset, trials):
+        unit = self.row_unit(params, X, y, offset, trials)
+        used = self.used(X.shape[1]).ravel()
+        size = len(used)
+        gram = -weighted_hessian(X, unit.hessian, resp)  # (K, J, J, q, q)
+        gram = gram.transpose(0, 1, 3, 2, 4).reshape(-1, size, size)
+        score = weighted_score(X, unit.score, resp).reshape(-1, size)
+        return DistributionalStatistics(
+            gram[:, used][:, :, used],
+            score[:, used],
+            resp.sum(axis=0),
+            np.asarray(weight.sum()),
+        )
+
+    def row_scores(self, params, X, y, resp, offset, trials):
+        unit = self.row_unit(params, X, y, offset, trials)
+        return (resp[:, :, None] * np.moveaxis(unit.score, 0, 2)).reshape(len(y), -1)
+
+    # --- the M-step -------------------------------------------------------------------------
+
+    def _strengths(self, q):
+        """(D,) strengths of a quadratic penalty on the first parameter's slopes."""
+        strengths = np.zeros((len(self.parameters), q))
+        strengths[0] = ridge(getattr(self, "penalty", None), q)
+        return strengths[self.used(q)]
+
+    def m_step(self, params, stats):
+        q = params.coef.shape[-1]
+        own = self._own(params.coef)
+        weight = stats.weight[..., None, None]
+        gram, score = stats.gram, stats.score
+        strengths = weight * self._strengths(q)
+        score = score - strengths * own
+        gram = gram + strengths[..., None] * np.eye(own.shape[-1])
+        place = self._intercepts(q)
+        low, high = (limit - own[..., place] for limit in self._limits(own[..., place]))
+        # where the likelihood is flat in one of them, the others shall move as they would
+        low[..., 1:] = np.maximum(low[..., 1:], -LARGEST_STEP)
+        high[..., 1:] = np.minimum(high[..., 1:], LARGEST_STEP)
+        step = bounded_newton(gram, score, place, np.minimum(low, 0.0), np.maximum(high, 0.0))
+        return self.project(DistributionalParams(self._coef(own + step, params.coef.shape)))
+
+    def _limits(self, intercepts):
+        """Bounds (..., K, J) of the intercepts, the ratio of scales among them."""
+        low = np.array([parameter.low for parameter in self.parameters])
+        high = np.array([parameter.high for parameter in self.parameters])
+        low = np.broadcast_to(low, intercepts.shape).copy()
+        for j, parameter in enumerate(self.parameters):
+            if parameter.name == "scale" and parameter.spurious == "low":
+                largest = intercepts[..., j].max(axis=-1, keepdims=True)
+                low[..., j] = np.maximum(self._lowest(parameter), largest + np.log(self.max_ratio))
+        return low, np.broadcast_to(high, intercepts.shape)
+
+    def _lowest(self, parameter):
+        """Lower bound of a scale's predictor: ``min_scale`` where the family has the setting."""
+        least = getattr(self, "min_scale", None)
+        return parameter.low if least is None else np.log(least)
+
+    def project(self, params):
+        """The nearest parameters inside the bounds (batched)."""
+        low, high = self._limits(params.coef[..., 0])
+        intercepts = np.clip(params.coef[..., 0], low, high)
+        return DistributionalParams(
+            np.concatenate([intercepts[..., None], params.coef[..., 1:]], axis=-1)
+        )
+
+    def gradient(self, params, stats):
+        q = params.coef.shape[-1]
+        own = self._own(params.coef)
+        gradient = stats.score / stats.weight[..., None, None] - self._strengths(q) * own
+        place = self._intercepts(q)
+        low, high = self._limits(own[..., place])
+        here, at = own[..., place], gradient[..., place]
+        slack = 1e-9
+        held = ((here <= low + slack) & (at < 0)) | ((here >= high - slack) & (at > 0))
+        gradient[..., place] = np.where(held | self._ratio_held(here), 0.0, at)
+        return gradient.reshape(*gradient.shape[:-2], -1)
+
+    def _ratio_held(self, intercepts):
+        """Scales whose gradients balance under the bound on their ratio: the largest one's."""
+        held = np.zeros(intercepts.shape, dtype=bool)
+        for j, parameter in enumerate(self.parameters):
+            if parameter.name == "scale" and parameter.spurious == "low":
+                values = intercepts[..., j]
+                largest = values.max(axis=-1, keepdims=True)
+                ratio = values <= largest + np.log(self.max_ratio) + 1e-9
+                held[..., j] = ratio.any(axis=-1, keepdims=True) & (values == largest)
+        return held
+
+    def bounded(self, params):
+        low, high = self._limits(params.coef[..., 0])
+        out = np.zeros(params.coef.shape[:-2], dtype=bool)
+        for j, parameter in enumerate(self.parameters):
+            value = params.coef[..., j, 0]
+            if parameter.spurious == "low":
+                out |= value <= low[..., j] + 1e-9
+            elif parameter.spurious == "high":
+                out |= value >= high[..., j] - 1e-9
+        return out
+
+    def penalty_value(self, params):
+        own = self._own(params.coef)
+        return 0.5 * (self._strengths(params.coef.shape[-1]) * own**2).sum(axis=(-2, -1))
+
+    # --- vectors, counts, units -------------------------------------------------------------
+
+    def pack(self, params):
+        own = self._own(params.coef)
+        return own.reshape(*own.shape[:-2], -1)
+
+    def unpack(self, vector, params):
+        K, J, q = params.coef.shape[-3:]
+        own = vector.reshape(*vector.shape[:-1], K, -1)
+        return self.project(DistributionalParams(self._coef(own, (K, J, q))))
+
+    def n_free(self, params):
+        return len(params.coef) * int(self.used(params.coef.shape[-1]).sum())
+
+    def slopes(self, params):
+        K, J, q = params.coef.shape
+        return self.n_free(params) - K * J, K * int(self.used(q).sum()) - K * J
+
+    def shift(self, stats, params, step):
+        moved = np.einsum("kab,kb->ka", stats.gram, self._own(step.coef))
+        return stats._replace(score=stats.score - moved)
+
+    def rescale(self, params, columns, old, new):
+        coef = rescale_linear(params.coef, columns, old, new)
+        if self.scales_target:
+            ratio = old.y_scale[0] / new.y_scale[0]
+            coef[..., 0, :] *= ratio
+            coef[..., 0, 0] += (old.y_centre[0] - new.y_centre[0]) / new.y_scale[0]
+            coef[..., self._scale, 0] += np.log(ratio)
+        return DistributionalParams(coef)
+
+    @property
+    def _scale(self):
+        """Position of the scale among the parameters."""
+        return [parameter.name for parameter in self.parameters].index("scale")
+
+    # --- the law ----------------------------------------------------------------------------
+
+    def theta(self, params, X, offset):
+        """(n, K, J) the parameters themselves."""
+        eta = self.predictors(params, X, offset)
+        links = [LINKS[parameter.link] for parameter in self.parameters]
+        values = [link.mean(e) for link, e in zip(links, eta, strict=True)]
+        return np.moveaxis(stacked(*values), 0, -1)
+
+    def law(self, params, X, offset, trials, scaling):
+        theta = self.theta(params, X, offset)
+        if self.scales_target:
+            theta[..., 0] = theta[..., 0] * scaling.y_scale[0] + scaling.y_centre[0]
+            theta[..., self._scale] *= scaling.y_scale[0]
+        return self._in_units(self.mean(params, X, offset, trials), scaling), theta
+
+    def _in_units(self, mean, scaling):
+        return mean * scaling.y_scale + scaling.y_centre if self.scales_target else mean
+
+    def mean(self, params, X, offset, trials):
+        return self._mean(self.theta(params, X, offset), trials)
+
+    def _mean(self, theta, trials):
+        with np.errstate(all="ignore"):
+            return np.asarray(self.mean_of(_split(theta), _column(trials)))[..., None]
+
+    def variance(self, mean, trials, dispersion):
+        with np.errstate(all="ignore"):
+            return self.variance_of(_split(dispersion), trials)
+
+    def density(self, y, mean, trials, dispersion):
+        with np.errstate(all="ignore"):
+            links = [LINKS[parameter.link] for parameter in self.parameters]
+            eta = [l.predictor(t) for l, t in zip(links, _split(dispersion), strict=True)]
+            return np.nan_to_num(np.exp(self.log_density_unit(eta, y, trials)))
+
+    def cdf(self, y, mean, trials, dispersion):
+        return self.cdf_of(y, _split(dispersion), trials)
+
+    def quantile(self, probability, mean, trials, dispersion):
+        return self.quantile_of(probability, _split(dispersion), trials)
+
+    def sample(self, params, X, labels, offset, trials, rng):
+        theta = self.theta(params, X, offset)[np.arange(len(labels)), labels]
+        m = None if trials is None else np.asarray(trials)
+        return np.asarray(self.draw_of(_split(theta), m, rng), dtype=float)[:, None]
+
+    # --- what estimators show ---------------------------------------------------------------
+
+    def main_coef(self, params):
+        return params.coef[..., :1, :]
+
+    def display(self, params):
+        """``<name>_``: (K,) values of a parameter without columns, (K, 1 + p) coefficients else."""
+        used = self.used(params.coef.shape[-1])
+        shown = {}
+        for j, parameter in enumerate(self.parameters[1:], start=1):
+            if used[j, 1:].any():
+                shown[f"{parameter.name}_coef_"] = params.coef[:, j, 1:]
+                shown[f"{parameter.name}_intercept_"] = params.coef[:, j, 0]
+            else:
+                shown[f"{parameter.name}_"] = LINKS[parameter.link].mean(params.coef[:, j, 0])
+        return shown
+
+
+def _column(trials):
+    return None if trials is None else trials[:, None]
+
+
+def _split(theta):
+    """The parameters, one array each, from an array with them on the last axis."""
+    return tuple(np.moveaxis(theta, -1, 0))

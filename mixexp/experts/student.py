@@ -1,0 +1,117 @@
+"""Student t expert: a robust regression whose tails are as heavy as the data's."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import special
+from scipy import stats as distributions
+
+from .._component import EXPERTS, register
+from .distributional import DistributionalExpert, RowParameter
+from .rows import stacked
+
+LOWEST_DF, HIGHEST_DF = 0.5, 1e12
+NORMAL = 1e7  # degrees of freedom beyond which series in 1 / df replace differences of gammas
+
+
+@register(EXPERTS, "student")
+class StudentExpert(DistributionalExpert):
+    """y | x = a_k + b_k' x + s_k T, T with Student's t distribution of nu_k degrees of freedom.
+
+    Robust: a row far from an expert has a bounded influence on it. The Gaussian expert is the limit
+    of large nu, which is reached where the data have no heavier tails (Lange, Little and Taylor,
+    1989, "Robust statistical modeling using the t distribution", JASA 84, 881-896; Chamroukhi,
+    2016, "Robust mixture of experts modeling using the t distribution", Neural Networks 79).
+
+    `predict` gives the locations, which are the means where nu > 1; the variance is infinite where
+    nu <= 2.
+
+    Parameters
+    ----------
+    penalty : L2 or None
+        Penalty on the location's slopes, of the standardised columns.
+    scale_features : None, "all" or sequence of int or str
+        Columns, among the experts', that log s_k depends on linearly.
+    min_scale : float, default=1e-3
+        Lower bound of s_k in standard deviations of the target.
+    max_ratio : float, default=1e-2
+        Lower bound of s_k over the largest scale.
+    """
+
+    parameters = (
+        RowParameter("location", "identity"),
+        RowParameter("scale", "log", -30.0, 30.0, "low"),
+        RowParameter("df", "log", np.log(LOWEST_DF), np.log(HIGHEST_DF)),
+    )
+    scales_target = True
+    takes = ("offset",)
+
+    def __init__(self, penalty=None, scale_features=None, min_scale=1e-3, max_ratio=1e-2):
+        self.penalty = penalty
+        self.scale_features = scale_features
+        self.min_scale = min_scale
+        self.max_ratio = max_ratio
+
+    def initial_parameters(self, y, weight, offset, trials):
+        mean = np.average(y, weights=weight)
+        spread = np.sqrt(np.average((y - mean) ** 2, weights=weight))
+        # heavy tails from the start: EM leaves light ones slowly where there are outliers
+        return mean, spread if spread > 0 else 1.0, 4.0
+
+    def log_density_unit(self, eta, y, trials):
+        location, log_scale, log_df = eta
+        d, df = (y - location) * np.exp(-log_scale), np.exp(log_df)
+        return _log_constant(df) - log_scale - 0.5 * _log_tail(d * d, df)
+
+    def score_unit(self, eta, y, trials):
+        location, log_scale, log_df = eta
+        scale, df = np.exp(log_scale), np.exp(log_df)
+        d = (y - location) / scale
+        square = d * d
+        weight = (df + 1) / (df + square)
+        by_df = df * _constant_slope(df) - 0.5 * _tail_slope(square, df)
+        return stacked(weight * d / scale, weight * square - 1, by_df)
+
+    def mean_of(self, theta, trials):
+        return theta[0]
+
+    def variance_of(self, theta, trials):
+        _, scale, df = theta
+        return np.where(df > 2, scale**2 * df / np.where(df > 2, df - 2, 1.0), np.inf)
+
+    def cdf_of(self, y, theta, trials):
+        location, scale, df = theta
+        return special.stdtr(df, (y - location) / scale)
+
+    def quantile_of(self, probability, theta, trials):
+        location, scale, df = theta
+        return location + scale * special.stdtrit(df, probability)
+
+    def draw_of(self, theta, trials, rng):
+        location, scale, df = theta
+        return distributions.t.rvs(df, loc=location, scale=scale, random_state=rng)
+
+
+def _log_constant(df):
+    """log of Gamma((df + 1) / 2) / (Gamma(df / 2) sqrt(df pi))."""
+    small = np.minimum(df, NORMAL)
+    exact = special.gammaln((small + 1) / 2) - special.gammaln(small / 2) - 0.5 * np.log(small / 2)
+    ratio = np.where(df < NORMAL, exact, -0.25 / df)
+    return ratio - 0.5 * np.log(2 * np.pi)
+
+
+def _constant_slope(df):
+    """Derivative of `_log_constant` by df."""
+    small = np.minimum(df, NORMAL)
+    exact = 0.5 * (special.digamma((small + 1) / 2) - special.digamma(small / 2) - 1 / small)
+    return np.where(df < 1e4, exact, 0.25 / df**2)
+
+
+def _log_tail(square, df):
+    """(df + 1) log(1 + d^2 / df)."""
+    return (df + 1) * np.log1p(square / df)
+
+
+def _tail_slope(square, df):
+    """Derivative of `_log_tail` by log df."""
+    return df * np.log1p(square / df) - (df + 1) * square / (df + square)

@@ -1,0 +1,54 @@
+"""Newton steps under indefinite curvature and bounds."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.testing import assert_allclose
+
+from mixexp.solvers.indefinite import bounded_newton, newton_step
+
+
+def _definite(rng, size):
+    A = rng.standard_normal((5, size, size))
+    return A @ np.swapaxes(A, 1, 2) + 0.1 * np.eye(size)
+
+
+def test_a_positive_definite_system_is_solved():
+    rng = np.random.default_rng(0)
+    gram, score = _definite(rng, 4), rng.standard_normal((5, 4))
+    exact = np.linalg.solve(gram, score[..., None])[..., 0]
+    assert_allclose(newton_step(gram, score), exact, rtol=1e-9)
+
+
+def test_a_step_rises_whatever_the_curvature():
+    rng = np.random.default_rng(1)
+    A = rng.standard_normal((200, 4, 4))
+    score = rng.standard_normal((200, 4))
+    step = newton_step(A + np.swapaxes(A, 1, 2), score)
+    assert np.all((step * score).sum(axis=1) > 0)
+
+
+def test_units_do_not_matter():
+    rng = np.random.default_rng(2)
+    gram, score, unit = _definite(rng, 3), rng.standard_normal((5, 3)), np.array([1e-6, 1.0, 1e5])
+    scaled = newton_step(gram * unit[:, None] * unit, score * unit)
+    assert_allclose(scaled * unit, newton_step(gram, score), rtol=1e-6)
+
+
+def test_bounds_hold_and_the_others_maximise_given_them():
+    rng = np.random.default_rng(3)
+    gram, score = _definite(rng, 4), rng.standard_normal((5, 4))
+    place = np.array([1, 3])
+    low, high = np.full((5, 2), -0.05), np.full((5, 2), 0.05)
+    step = bounded_newton(gram, score, place, low, high)
+    assert np.all(np.abs(step[:, place]) <= 0.05 + 1e-12)
+    left = score - np.einsum("nab,nb->na", gram, step)
+    others = np.array([0, 2])
+    assert_allclose(left[:, others], 0, atol=1e-8)
+
+
+def test_a_coordinate_at_its_bound_stays_while_it_pushes_outwards():
+    step = bounded_newton(
+        np.eye(2)[None], np.array([[1.0, -2.0]]), np.array([1]), np.zeros((1, 1)), np.ones((1, 1))
+    )
+    assert_allclose(step, [[1.0, 0.0]])
