@@ -22,7 +22,7 @@ def newton_step(gram, score):
 def _scaled(gram):
     diagonal = np.abs(np.einsum("...ii->...i", gram))
     largest = diagonal.max(axis=-1, keepdims=True)
-    scale = np.sqrt(np.maximum(diagonal, np.maximum(1e-12 * largest, TINY)))
+    scale = np.sqrt(np.maximum(diagonal, np.maximum(1e-24 * largest, TINY)))
     values, vectors = np.linalg.eigh(gram / (scale[..., :, None] * scale[..., None, :]))
     values = np.abs(values)
     return scale, np.maximum(values, SMALLEST * values.max(axis=-1, keepdims=True) + TINY), vectors
