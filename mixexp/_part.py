@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import numpy as np
+
 from ._component import Component
 
 
@@ -18,6 +20,7 @@ class Part(Component, ABC):
     kernel: ClassVar[str | None] = None  # its half of the name of a fused kernel, if it has one
     sparse = False  # True where its penalty may set slopes to zero
     centres_slopes = False  # True where slopes sum to zero over the members that a penalty sees
+    smooth = True  # False where the density is not twice differentiable in the parameters
     compiled_m_step = False  # True where `kernels.m_steps` knows its M-step
 
     @abstractmethod
@@ -50,6 +53,35 @@ class Part(Component, ABC):
         (0, 0) for a part without slopes.
         """
         return 0, 0
+
+    def layout(self, params):
+        """(K, J, q) places in `pack` of the coefficients of J row-level predictors, -1 for none.
+
+        None for a part that is not made of linear predictors; else it has `row_unit`, and
+        inference takes its derivatives from there, not from differences.
+        """
+        return None
+
+    def contrasts(self, params, names, reference):
+        """Names and linear forms of the free parameters that inference reports.
+
+        Parameters
+        ----------
+        params : one parameter set, on the user's scale
+        names : sequence of str
+            The part's columns.
+        reference : int
+            The expert that a gate's logits are relative to.
+
+        Returns
+        -------
+        names : list of f str
+        forms : (f, d) array
+            The reported parameters are ``forms @ pack(params)``.
+        """
+        d = len(self.pack(params))
+        title = getattr(type(self), "name", type(self).__name__)
+        return [f"{title}[{i}]" for i in range(d)], np.eye(d)
 
     @abstractmethod
     def rescale(self, params, columns, old, new):

@@ -15,11 +15,11 @@ import numpy as np
 
 from ..kernels.designs import linear
 from ..kernels.links import IMPOSSIBLE, LINKS
+from ..kernels.rows import RowUnit, observed_hessian, stacked, weighted_hessian, weighted_score
 from ..penalties import is_sparse, ridge
 from ..scaling import rescale_linear
 from ..solvers.indefinite import bounded_newton
 from .base import Expert
-from .rows import RowUnit, observed_hessian, stacked, weighted_hessian, weighted_score
 
 LARGEST_STEP = 2.0  # of the intercept of a parameter other than the first, in one M-step
 
@@ -221,6 +221,26 @@ class DistributionalExpert(Expert):
             np.where(possible, score, 0.0),
             np.where(possible, hessian, 0.0),
         )
+
+    def layout(self, params):
+        K, J, q = params.coef.shape
+        used = np.broadcast_to(self.used(q), (K, J, q))
+        return np.where(used, np.cumsum(used.ravel()).reshape(K, J, q) - 1, -1)
+
+    def contrasts(self, params, names, reference):
+        K, _, q = params.coef.shape
+        terms, labels = ["(intercept)", *map(str, names)], []
+        used = self.used(q)
+        for k in range(K):
+            for j, parameter in enumerate(self.parameters):
+                for a in np.flatnonzero(used[j]):
+                    what = terms[a]
+                    if j > 0:
+                        link = "" if parameter.link == "identity" else parameter.link
+                        name = f"{link}({parameter.name})" if link else parameter.name
+                        what = f"{name}, {terms[a]}" if used[j, 1:].any() else name
+                    labels.append(f"expert {k}: {what}")
+        return labels, np.eye(len(labels))
 
     def statistics(self, params, X, y, resp, weight, offset, trials):
         unit = self.row_unit(params, X, y, offset, trials)

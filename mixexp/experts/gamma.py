@@ -94,6 +94,12 @@ class GammaExpert(GLMExpert):
             gradient = np.broadcast_to(gradient.mean(axis=-2, keepdims=True), gradient.shape)
         return np.where(self._at_bound(shape), 0.0, gradient)
 
+    def dispersion_derivatives(self, extra, score, dispersion):
+        shape = dispersion
+        first = shape * (np.log(shape) - special.digamma(shape) + extra)
+        second = first + shape * (1 - shape * special.polygamma(1, shape))
+        return first, second, score
+
     def _at_bound(self, shape):
         """Shapes whose gradient the bounds may balance: the bounded ones and the smallest."""
         smallest = shape.min(axis=-2, keepdims=True)

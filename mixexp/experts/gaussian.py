@@ -179,6 +179,10 @@ class GaussianExpert(GLMExpert):
         at_bound = self._at_bound(sigma)
         return np.where(at_bound, 0.0, gradient) if at_bound.any() else gradient
 
+    def dispersion_derivatives(self, extra, score, dispersion):
+        ratio = extra / dispersion**2
+        return ratio - 1, -2 * ratio, -2 * score
+
     def _at_bound(self, sigma):
         """Scales whose gradient the bounds may balance: the bounded one and the largest."""
         low = self._low(sigma)

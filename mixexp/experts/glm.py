@@ -14,6 +14,7 @@ import numpy as np
 
 from ..kernels.designs import linear, weighted_grams, weighted_sums
 from ..kernels.links import IMPOSSIBLE, LINKS
+from ..kernels.rows import RowUnit, observed_hessian
 from ..penalties import is_sparse, ridge
 from ..scaling import rescale_linear
 from ..solvers import penalised_step, solve_newton, tied_newton_step, tied_penalised_step
@@ -118,6 +119,13 @@ class GLMExpert(Expert):
         """Gradient of the surrogate with respect to log dispersion (batched)."""
         return np.zeros_like(stats.extra)
 
+    def dispersion_derivatives(self, extra, score, dispersion):
+        """First and second derivative by log dispersion, and the mixed one with the predictor.
+
+        Element by element, of a row with this ``extra`` and this derivative by the predictor.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no dispersion.")
+
     # --- built on it ------------------------------------------------------------------------
 
     @property
@@ -182,6 +190,69 @@ class GLMExpert(Expert):
     def _unit(self, eta, y, trials, dispersion):
         m = np.ones(1) if trials is None else trials
         return self.unit(eta, y[:, None], m[:, None], dispersion[None, :])
+
+    def layout(self, params):
+        K, m, q = params.coef.shape
+        place = np.arange(K * m * q).reshape(K, m, q)
+        if not self.has_dispersion:
+            return place
+        spread = np.full((K, m, q), -1)
+        spread[:, :, 0] = K * m * q + np.arange(K * m).reshape(K, m)
+        return np.concatenate([place, spread], axis=1)
+
+    def row_unit(self, params, X, y, offset, trials) -> RowUnit:
+        """Derivatives by the m linear predictors and, where there are any, the log dispersions."""
+        eta = self.predictors(params, X, offset)
+        n, K, m = eta.shape
+        J = m * (1 + self.has_dispersion)
+        value, score, hessian = np.zeros((n, K)), np.zeros((J, n, K)), np.zeros((J, J, n, K))
+        for j in range(m):
+            phi = params.dispersion[:, j]
+            own = [j, m + j] if self.has_dispersion else [j]
+            unit = self._derivatives(eta[:, :, j], y[:, j], trials, phi)
+            value += unit.log_density
+            score[own] = unit.score
+            hessian[np.ix_(own, own)] = unit.hessian
+        value = np.maximum(value, IMPOSSIBLE) + self.row_part(y, trials)[:, None]
+        return RowUnit(value, score, hessian)
+
+    def _derivatives(self, eta, y, trials, phi) -> RowUnit:
+        """Of one response: by its predictor and its log dispersion."""
+        unit = self._unit(eta, y, trials, phi)
+        factor = self.dispersion_factor(phi)
+        by_eta = observed_hessian(
+            lambda moved: self._unit(moved[0], y, trials, phi).score[None], [eta]
+        )
+        score = unit.score / factor
+        if not self.has_dispersion:
+            return RowUnit(unit.log_density, score[None], by_eta / factor)
+        first, second, cross = self.dispersion_derivatives(unit.extra, score, phi)
+        hessian = np.stack([np.stack([by_eta[0, 0] / factor, cross]), np.stack([cross, second])])
+        return RowUnit(unit.log_density, np.stack([score, first]), hessian)
+
+    def contrasts(self, params, names, reference):
+        K, m, q = params.coef.shape
+        d = len(self.pack(params))
+        terms = ["(intercept)", *map(str, names)]
+        tied, place = self._tied(q), np.arange(K * m * q).reshape(K, m, q)
+        labels, columns = [], []
+        for k in range(K):
+            for j in range(m):
+                response = f", response {j}" if m > 1 else ""
+                for a in range(q):
+                    if tied[a] and k > 0:
+                        continue
+                    who = "all experts" if tied[a] else f"expert {k}"
+                    labels.append(f"{who}{response}: {terms[a]}")
+                    columns.append(place[k, j, a])
+        if self.has_dispersion:
+            for k in range(1 if self.ties_dispersion else K):
+                for j in range(m):
+                    who = "all experts" if self.ties_dispersion else f"expert {k}"
+                    response = f", response {j}" if m > 1 else ""
+                    labels.append(f"{who}{response}: log({self.dispersion_name})")
+                    columns.append(K * m * q + k * m + j)
+        return labels, np.eye(d)[columns]
 
     def m_step(self, params, stats):
         step = self._coef_step(params, stats)

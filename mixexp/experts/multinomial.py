@@ -12,6 +12,7 @@ from .._component import EXPERTS, register
 from ..kernels import multinomial, small
 from ..kernels.designs import linear, weighted_grams, weighted_sums
 from ..kernels.reference import class_pairs, log_softmax
+from ..kernels.rows import RowUnit
 from ..penalties import is_sparse, ridge, vanishing_ridge
 from ..scaling import rescale_linear
 from ..solvers import (
@@ -103,6 +104,33 @@ class MultinomialExpert(Expert):
         difference = -np.exp(self.log_class_prob(params, X))
         difference[np.arange(len(y)), :, y[:, 0].astype(int)] += 1
         return (resp[:, :, None] * difference).reshape(len(y), -1)
+
+    def layout(self, params):
+        return np.arange(params.coef.size).reshape(params.coef.shape)
+
+    def row_unit(self, params, X, y, offset, trials) -> RowUnit:
+        """Derivatives by the C logits of the classes."""
+        log_prob = self.log_class_prob(params, X)
+        prob = np.exp(log_prob)
+        n, _, C = prob.shape
+        codes = y[:, 0].astype(int)
+        score = np.eye(C)[codes][:, None, :] - prob
+        spread = np.einsum("nkc,nkd->cdnk", prob, prob)
+        spread[np.arange(C), np.arange(C)] -= np.moveaxis(prob, 2, 0)
+        return RowUnit(log_prob[np.arange(n), :, codes], np.moveaxis(score, 2, 0), spread)
+
+    def contrasts(self, params, names, reference):
+        K, C, q = params.coef.shape
+        terms = ["(intercept)", *map(str, names)]
+        place = np.arange(K * C * q).reshape(K, C, q)
+        forms, labels = np.zeros((K * (C - 1) * q, K * C * q)), []
+        for k in range(K):
+            for c in range(1, C):
+                for a in range(q):
+                    forms[len(labels), place[k, c, a]] = 1
+                    forms[len(labels), place[k, 0, a]] = -1
+                    labels.append(f"expert {k}, class {c} vs 0: {terms[a]}")
+        return labels, forms
 
     def m_step(self, params, stats):
         strength = self._strengths(params.coef.shape[-1])

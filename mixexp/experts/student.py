@@ -7,8 +7,8 @@ from scipy import special
 from scipy import stats as distributions
 
 from .._component import EXPERTS, register
+from ..kernels.rows import stacked
 from .distributional import DistributionalExpert, RowParameter
-from .rows import stacked
 
 LOWEST_DF, HIGHEST_DF = 0.5, 1e12
 NORMAL = 1e7  # degrees of freedom beyond which series in 1 / df replace differences of gammas

@@ -10,6 +10,7 @@ from sklearn.base import clone
 from .._component import GATES, register
 from ..kernels.designs import linear, weighted_grams, weighted_sums
 from ..kernels.reference import class_pairs, log_softmax
+from ..kernels.rows import RowUnit
 from ..penalties import is_sparse, ridge, vanishing_ridge
 from ..scaling import rescale_linear
 from ..solvers import (
@@ -98,6 +99,31 @@ class SoftmaxGate(Gate):
 
     def row_scores(self, params, X, resp, weight):
         return resp - weight[:, None] * np.exp(self.log_prob(params, X))
+
+    def layout(self, params):
+        K, q = params.coef.shape
+        return np.broadcast_to(np.arange(K * q).reshape(K, q), (K, K, q))
+
+    def row_unit(self, params, X) -> RowUnit:
+        """Derivatives of log pi_k by the K logits."""
+        log_prob = self.log_prob(params, X)
+        prob = np.exp(log_prob)
+        K = prob.shape[1]
+        score = np.eye(K)[:, None, :] - prob.T[:, :, None]
+        spread = np.einsum("nl,nm->lmn", prob, prob)
+        spread[np.arange(K), np.arange(K)] -= prob.T
+        return RowUnit(log_prob, score, np.broadcast_to(spread[..., None], (K, K, len(prob), K)))
+
+    def contrasts(self, params, names, reference):
+        K, q = params.coef.shape
+        terms = ["(intercept)", *map(str, names)][:q]
+        others = [k for k in range(K) if k != reference]
+        forms = np.zeros((K - 1, q, K, q))
+        for i, k in enumerate(others):
+            forms[i, np.arange(q), k, np.arange(q)] = 1
+            forms[i, np.arange(q), reference, np.arange(q)] = -1
+        labels = [f"gate {k} vs {reference}: {term}" for k in others for term in terms]
+        return labels, forms.reshape(len(labels), K * q)
 
     def m_step(self, params, stats):
         strength = self._strengths(params.coef.shape[-1])

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..kernels.designs import weighted_grams, weighted_sums
+from .designs import weighted_grams, weighted_sums
 
 STEP = 1e-5  # of central differences, relative to 1 + |predictor|
 

@@ -1,0 +1,95 @@
+"""Scores and the observed information of a fit: one additive pass over the rows.
+
+Louis (1982, "Finding the observed information matrix when using the EM algorithm", JRSS B 44,
+226-233): with complete-data scores s_ik and second derivatives H_ik, and responsibilities r_ik, the
+observed information is - sum_i w_i { sum_k r_ik (H_ik + s_ik s_ik') - s_i s_i' },
+s_i = sum_k r_ik s_ik.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from ..em.model import MoEModel
+from ..em.params import MoEParams, tree_map
+from ..em.rows import Rows, blocks
+from ..em.threads import single_threaded_blas
+from ..kernels.reference import log_softmax, log_sum_exp
+from .derivatives import BlockDerivatives
+
+ENTRIES = 2_000_000  # of the scores of a block, (rows, K, d)
+
+
+class Information(NamedTuple):
+    """Sums over rows, in the coordinates of `MoEModel.pack`.
+
+    loglik () = sum w l_i; score (d,) = sum w s_i; observed (d, d): minus the second derivative;
+    outer (d, d) = sum w s_i s_i'; squared (d, d) = sum w^2 s_i s_i'.
+    """
+
+    loglik: np.ndarray
+    score: np.ndarray
+    observed: np.ndarray
+    outer: np.ndarray
+    squared: np.ndarray
+
+
+def information(model: MoEModel, params: MoEParams, rows: Rows) -> Information:
+    """The sums over all rows."""
+    return _sum(model, params, rows, block_information)
+
+
+def row_scores(model: MoEModel, params: MoEParams, rows: Rows) -> np.ndarray:
+    """(n, d) derivatives of the rows' log-likelihoods, without their weights."""
+    parts = []
+    for block in blocks(rows.n, _block_size(model, params)):
+        one = BlockDerivatives(model, params, rows.take(block))
+        resp = np.exp(log_softmax(one.joint()))
+        parts.append(np.einsum("nk,nkd->nd", resp, one.scores()))
+    return np.concatenate(parts)
+
+
+def cluster_outer(scores, weight, groups):
+    """Outer products of the groups' sums of weighted scores, added up, and how many groups."""
+    _, codes = np.unique(groups, return_inverse=True)
+    sums = np.zeros((codes.max() + 1, scores.shape[1]))
+    np.add.at(sums, codes, scores * weight[:, None])
+    return sums.T @ sums, len(sums)
+
+
+def block_information(model, params, rows) -> Information:
+    """The sums over one block of rows."""
+    one = BlockDerivatives(model, params, rows)
+    joint, w = one.joint(), one.weight
+    resp = np.exp(log_softmax(joint))
+    scores = one.scores()
+    mean = np.einsum("nk,nkd->nd", resp, scores)
+    n, K, d = scores.shape
+    # sum_k r s s' = (sqrt(r) s)' (sqrt(r) s), all experts in one product
+    root = (np.sqrt(w[:, None] * resp)[:, :, None] * scores).reshape(n * K, d)
+    outer = (mean * w[:, None]).T @ mean
+    observed = -one.hessian(resp * w[:, None]) - root.T @ root + outer
+    return Information(
+        np.asarray(w @ log_sum_exp(joint) - w.sum() * model.log_units),
+        w @ mean,
+        observed,
+        outer,
+        (mean * w[:, None] ** 2).T @ mean,
+    )
+
+
+def _block_size(model, params):
+    d = model.pack(params).shape[-1]
+    return int(max(64, min(8192, ENTRIES // (d * model.K))))
+
+
+def _sum(model, params, rows, function):
+    with single_threaded_blas():
+        parts = (
+            function(model, params, rows.take(block))
+            for block in blocks(rows.n, _block_size(model, params))
+        )
+        return functools.reduce(lambda total, part: tree_map(np.add, total, part), parts)
