@@ -123,7 +123,8 @@ class MultinomialExpert(Expert):
         K, C, q = params.coef.shape
         terms = ["(intercept)", *map(str, names)]
         place = np.arange(K * C * q).reshape(K, C, q)
-        forms, labels = np.zeros((K * (C - 1) * q, K * C * q)), []
+        forms = np.zeros((K * (C - 1) * q, K * C * q))
+        labels: list[str] = []
         for k in range(K):
             for c in range(1, C):
                 for a in range(q):
