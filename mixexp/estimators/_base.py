@@ -37,6 +37,7 @@ from ..experts.degree import monomial_names, with_monomials
 from ..gates import Gate
 from ..penalties import MANY_ROWS, with_checked_penalty
 from ._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
+from ._inference import InferenceMixin
 from ._joint import JointMixin
 from ._summary import summary_text
 
@@ -44,7 +45,7 @@ WARNED = (Status.MAX_PASSES, Status.STALLED, Status.DEGENERATE)
 BLOCK = 65536  # rows predicted at a time
 
 
-class BaseMoE(JointMixin, CallbackSupportMixin, BaseEstimator):
+class BaseMoE(InferenceMixin, JointMixin, CallbackSupportMixin, BaseEstimator):
     """Mixture of experts p(y | x) = sum_k pi_k(x) f_k(y | x); see the concrete estimators."""
 
     online = True  # False for an estimator without `partial_fit`

@@ -1,0 +1,210 @@
+"""From a fitted model to an `InferenceResult`, or to an error that says why there is none."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..em.model import MoEModel
+from ..em.params import MoEParams
+from ..em.rows import Rows
+from ..em.status import Status
+from ..penalties import is_active
+from ..solvers.indefinite import newton_step
+from .bootstrap import bootstrap
+from .coordinates import coordinates
+from .covariances import KINDS, NotRegularError, covariance
+from .problem import Problem
+from .results import InferenceResult
+
+WEIGHTS = ("frequency", "sampling", "precision")
+STATIONARY = 1e-3  # gain of log-likelihood that a Newton step may still promise
+
+
+class FittedModel(NamedTuple):
+    """What inference needs of a fitted estimator.
+
+    columns: (gate names, expert names); status: how the fit ended; effects: see `margins`.
+    """
+
+    model: MoEModel
+    params: MoEParams
+    rows: Rows
+    columns: tuple
+    status: Status
+    effects: Any = None
+
+
+def infer(
+    fitted: FittedModel,
+    covariance_type: str = "observed",
+    *,
+    groups=None,
+    weights: str = "frequency",
+    reference: int = 0,
+    hold=(),
+    n_boot: int = 200,
+    bootstrap_kind: str = "nonparametric",
+    seed: int = 0,
+    n_jobs=None,
+) -> InferenceResult:
+    """Standard errors of a fit; see `BaseMoE.inference` for the parameters."""
+    _check_settings(fitted, covariance_type, groups, weights, reference)
+    rows, n_obs = declared(fitted.rows, weights)
+    model = fitted.model
+    problem = Problem(
+        model, fitted.params, rows, coordinates(model, fitted.params, fitted.columns, reference)
+    )
+    held = _held(hold, problem.coordinates.names)
+    notes = _notes(fitted, weights, covariance_type, held)
+    replicates = None
+    if covariance_type == "bootstrap":
+        replicates, failed = bootstrap(
+            model,
+            fitted.params,
+            rows,
+            fitted.columns,
+            kind=bootstrap_kind,
+            n_boot=n_boot,
+            groups=groups,
+            reference=reference,
+            seed=seed,
+            n_jobs=n_jobs,
+        )
+        if len(replicates) < 2:
+            raise NotRegularError(f"{failed} of {n_boot} bootstrap refits did not converge.")
+        matrix = np.cov(replicates.to_numpy(), rowvar=False).reshape((replicates.shape[1],) * 2)
+        notes.append(f"{bootstrap_kind} bootstrap, {len(replicates)} refits, {failed} left out")
+        loglik = problem.loglik(problem.coordinates.value)
+    else:
+        _check_regular(fitted, covariance_type)
+        matrix, loglik = _from_information(problem, covariance_type, groups, held)
+    return InferenceResult(
+        problem, matrix, covariance_type, loglik, n_obs, notes, held, replicates, fitted.effects
+    )
+
+
+def declared(rows: Rows, weights: str) -> tuple[Rows, float]:
+    """Rows whose weights sum to the number of observations that they declare, and that number.
+
+    Frequency weights are counts: their sum. Sampling and precision weights say nothing about how
+    much was observed: they are brought to a mean of one over the rows that have any.
+    """
+    if rows.weight is None:
+        return rows, float(rows.n)
+    if weights == "frequency":
+        return rows, float(rows.weight.sum())
+    n = float(np.count_nonzero(rows.weight))
+    return rows._replace(weight=rows.weight * (n / rows.weight.sum())), n
+
+
+def _check_settings(fitted, kind, groups, weights, reference):
+    if kind not in KINDS:
+        raise ValueError(f"covariance must be one of {list(KINDS)}; got {kind!r}.")
+    if weights not in WEIGHTS:
+        raise ValueError(f"weights must be one of {list(WEIGHTS)}; got {weights!r}.")
+    if kind == "cluster" and groups is None:
+        raise ValueError("covariance='cluster' needs groups=, one label per row.")
+    if groups is not None and kind not in ("cluster", "bootstrap"):
+        raise ValueError(f"groups= is for covariance='cluster' or 'bootstrap'; got {kind!r}.")
+    if groups is not None and len(groups) != fitted.rows.n:
+        raise ValueError(
+            f"groups needs one label per row: got {len(groups)} for {fitted.rows.n} rows."
+        )
+    if weights == "sampling" and kind in ("observed", "opg"):
+        raise ValueError(
+            f"Sampling weights need covariance='sandwich', 'cluster' or 'bootstrap': the "
+            f"{kind!r} one would take a weight for a number of observations."
+        )
+    if not 0 <= reference < fitted.model.K:
+        raise ValueError(f"reference must be an expert 0..{fitted.model.K - 1}; got {reference!r}.")
+
+
+def _check_regular(fitted, kind):
+    """Refuse, by name, fits whose information says nothing of sampling error."""
+    model = fitted.model
+    for part, what in ((model.gate, "gate"), (model.expert, "experts")):
+        if not part.smooth:
+            raise NotRegularError(
+                f"{type(part).__name__} is not twice differentiable in its parameters: there is "
+                f"no information matrix. covariance='bootstrap' remains valid."
+            )
+        if is_active(getattr(part, "penalty", None)):
+            raise NotRegularError(
+                f"The {what} carry the penalty {part.penalty!r}: their estimates are biased "
+                "towards zero, and standard errors from the information do not account for it. "
+                "Refit without it on the chosen columns and other rows (sample splitting: "
+                "mixexp.selection.split_inference), or use covariance='bootstrap', which shows the "
+                "spread of the penalised estimates, not their bias."
+            )
+    if fitted.status is Status.SEPARATED:
+        raise NotRegularError(
+            "The gate separates: some of its slopes grow without bound, and their standard errors "
+            "do not exist. Fit with SoftmaxGate(penalty=L2(1e-3)), or use covariance='bootstrap' "
+            "for the experts, whose estimates stay valid."
+        )
+    if fitted.status is Status.DEGENERATE:
+        raise NotRegularError(
+            "The fit is degenerate: an expert leans on a bound or holds too few rows, where no "
+            "normal law holds. Use fewer experts; covariance='bootstrap' shows the spread."
+        )
+    if not fitted.status.converged:
+        raise NotRegularError(
+            f"The fit is not at a maximum ({fitted.status.name}), and {kind!r} standard errors "
+            "hold only there. Raise EM(max_passes=...) and fit again."
+        )
+
+
+def _held(hold, names):
+    hold = [hold] if isinstance(hold, str) else list(hold)
+    unknown = [name for name in hold if name not in names]
+    if unknown:
+        raise ValueError(f"hold: no parameter is named {unknown!r}; they are {names!r}.")
+    return hold
+
+
+def _from_information(problem, kind, groups, held):
+    names = problem.coordinates.names
+    free = np.array([i for i, name in enumerate(names) if name not in held])
+    local = problem.at(problem.coordinates.value)
+    part = local._replace(
+        score=local.score[free],
+        observed=local.observed[np.ix_(free, free)],
+        outer=local.outer[np.ix_(free, free)],
+        squared=local.squared[np.ix_(free, free)],
+    )
+    own = problem.coordinates._replace(
+        names=[names[i] for i in free],
+        value=problem.coordinates.value[free],
+        basis=problem.coordinates.basis[:, free],
+    )
+    _check_stationary(part)
+    inside = covariance(problem._replace(coordinates=own), part, kind, groups)
+    matrix = np.zeros((len(names), len(names)))
+    matrix[np.ix_(free, free)] = inside
+    return matrix, local.loglik
+
+
+def _check_stationary(local):
+    gain = 0.5 * float(local.score @ newton_step(local.observed, local.score))
+    if gain > STATIONARY * max(1.0, len(local.score)):
+        raise NotRegularError(
+            f"These rows are not those of the fit, or it had not converged: a step would raise "
+            f"their log-likelihood by about {gain:.3g}. Give the X, y and weights of the fit."
+        )
+
+
+def _notes(fitted, weights, kind, held):
+    notes = []
+    if fitted.rows.weight is not None:
+        notes.append(f"Weights are read as {weights} weights.")
+    if kind in ("sandwich", "cluster"):
+        notes.append("Standard errors are robust to a mis-specified law of y given x.")
+    if kind == "cluster":
+        notes.append("The covariance has the factor G / (G - 1) of G groups.")
+    if fitted.model.gate.joint:
+        notes.append("The likelihood is that of (x, y): the gate models x.")
+    if held:
+        notes.append(f"Held at their estimates: {', '.join(held)}.")
+    return notes

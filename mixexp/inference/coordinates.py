@@ -1,0 +1,122 @@
+"""The coordinates that inference reports: free parameters on the user's scale, with their names.
+
+A fit's vector (`MoEModel.pack`) is redundant, since logits are centred and shared slopes repeated,
+and it refers to standardised columns. Reported are the gate's logits relative to one expert, slopes
+in the user's units, shared ones once, and logs of dispersions: linear forms of the packed
+vector on the user's scale.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..em.model import MoEModel
+from ..em.params import MoEParams, stack, take
+from ..em.rows import Scaling
+
+STEP = 1e-6
+RANK = 1e-7
+
+
+class Coordinates(NamedTuple):
+    """f reported parameters of a model with d packed ones.
+
+    names: f str; value (f,): the fit; basis (d, f): how the packed, standardised vector moves with
+    the reported ones; affine: whether it moves so everywhere, not only near the fit.
+    """
+
+    names: list
+    value: np.ndarray
+    basis: np.ndarray
+    affine: bool
+
+
+def coordinates(model: MoEModel, params: MoEParams, columns, reference: int = 0) -> Coordinates:
+    """Names, values and basis of the reported parameters.
+
+    Parameters
+    ----------
+    columns : (gate names, expert names)
+    reference : int
+        The expert that the gate's logits are relative to.
+    """
+    report = _Report(model, params, reference)
+    names = _names(model, report.user(params), columns, reference)
+    vector = model.pack(params)
+    free = _free_directions(model, params, vector)
+    forms = _jacobian(report.value, vector, free)
+    if forms.shape[0] != forms.shape[1]:
+        raise ValueError(
+            f"{forms.shape[0]} parameters are reported of {forms.shape[1]} free ones: "
+            f"{type(model.gate).__name__} or {type(model.expert).__name__} names redundant ones."
+        )
+    basis = free @ np.linalg.inv(forms)
+    return Coordinates(names, report.value(vector), basis, _is_affine(report, vector, basis))
+
+
+class _Report:
+    """Reported parameters as a function of the packed, standardised vector."""
+
+    def __init__(self, model, params, reference):
+        p, m = len(model.scaling.x_scale), len(model.scaling.y_scale)
+        self.model, self.template = model, stack([params])
+        self.plain = model._replace(scaling=Scaling.identity(p, m))
+        self.forms = _forms(model, self.user(params), reference)
+
+    def user(self, params):
+        return self.plain.rescale(params, self.model.scaling)
+
+    def value(self, vector):
+        params = take(self.model.unpack(np.atleast_2d(vector), self.template), 0)
+        return self.forms @ self.plain.pack(self.user(params))
+
+
+def _parts(model, user, columns, reference):
+    gate = model.gate.contrasts(user.gate, columns[0], reference)
+    return gate, model.expert.contrasts(user.expert, columns[1], reference)
+
+
+def _names(model, user, columns, reference):
+    gate, expert = _parts(model, user, columns, reference)
+    return [*gate[0], *expert[0]]
+
+
+def _forms(model, user, reference):
+    anything = [""] * (len(model.gate_columns) + len(model.expert_columns))
+    gate, expert = _parts(model, user, (anything, anything), reference)
+    out = np.zeros((len(gate[1]) + len(expert[1]), gate[1].shape[1] + expert[1].shape[1]))
+    out[: len(gate[1]), : gate[1].shape[1]] = gate[1]
+    out[len(gate[1]) :, gate[1].shape[1] :] = expert[1]
+    return out
+
+
+def _free_directions(model, params, vector):
+    """(d, f) basis of the directions in which `unpack` moves the parameters."""
+    template = stack([params])
+
+    def projected(points):
+        return model.pack(model.unpack(points, template))
+
+    d = len(vector)
+    step = STEP * np.eye(d)
+    image = (projected(vector + step) - projected(vector - step)) / (2 * STEP)
+    left, size, _ = np.linalg.svd(image.T)
+    return left[:, size > RANK]
+
+
+def _jacobian(function, vector, directions):
+    """Central differences along the columns of ``directions``."""
+    moved = [STEP * direction for direction in directions.T]
+    return np.column_stack(
+        [(function(vector + step) - function(vector - step)) / (2 * STEP) for step in moved]
+    )
+
+
+def _is_affine(report, vector, basis):
+    """Whether a step of ordinary size in the reported parameters is met by the basis."""
+    rng = np.random.default_rng(0)
+    step = 0.1 * rng.standard_normal(basis.shape[1]) * (1 + np.abs(report.value(vector)))
+    far = report.value(vector + basis @ step) - report.value(vector)
+    return bool(np.allclose(far, step, rtol=1e-5, atol=1e-7))

@@ -1,0 +1,51 @@
+"""Covariances of the reported parameters: observed information, outer products, sandwiches."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .information import cluster_outer, row_scores
+from .problem import Local, Problem
+
+SINGULAR = 1e-9  # of a scaled information's eigenvalue, below which a direction is not determined
+
+KINDS = ("observed", "opg", "sandwich", "cluster", "bootstrap")
+
+
+class NotRegularError(ValueError):
+    """Standard errors do not exist at this fit; the message says why, and what is still valid."""
+
+
+def covariance(problem: Problem, local: Local, kind: str, groups=None):
+    """(f, f) covariance of the reported parameters."""
+    if kind == "observed":
+        return _inverse(local.observed, problem.coordinates.names)
+    if kind == "opg":
+        return _inverse(local.outer, problem.coordinates.names)
+    bread = _inverse(local.observed, problem.coordinates.names)
+    if kind == "sandwich":
+        return bread @ local.squared @ bread
+    scores = row_scores(problem.model, problem.params, problem.rows) @ problem.coordinates.basis
+    weight = np.ones(len(scores)) if problem.rows.weight is None else problem.rows.weight
+    meat, count = cluster_outer(scores, weight, groups)
+    if count < 2:
+        raise ValueError(f"covariance='cluster' needs at least two groups; got {count}.")
+    return bread @ meat @ bread * (count / (count - 1))
+
+
+def _inverse(information, names):
+    """The inverse, or an error that names the parameters that the data do not determine."""
+    scale = np.sqrt(np.maximum(np.abs(np.diag(information)), 1e-300))
+    values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
+    if values[0] <= SINGULAR * values[-1]:
+        weak = np.abs(vectors[:, 0])
+        order = np.argsort(-weak)
+        named = [names[i] for i in order if weak[i] > 0.3 * weak.max()][:5]
+        kind = "singular" if abs(values[0]) <= SINGULAR * values[-1] else "not positive definite"
+        raise NotRegularError(
+            f"The information is {kind}: the data do not determine {', '.join(named)}. Standard "
+            "errors from it do not exist. Use fewer experts or columns, hold parameters fixed with "
+            "hold=[...], or use covariance='bootstrap' or profile intervals."
+        )
+    inverse = vectors / values @ vectors.T
+    return inverse / np.outer(scale, scale)
