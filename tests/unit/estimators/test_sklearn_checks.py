@@ -85,6 +85,7 @@ WRAPPERS = {
     "binomial": ShareTargets,
     "gamma": PositiveTargets,
     "multinomial": MoEClassifier,
+    "student": MoERegressor,
     "multivariate_gaussian": MoERegressor,
 }
 
