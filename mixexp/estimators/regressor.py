@@ -8,6 +8,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array
 
+from .._component import EXPERTS
 from ..em import predictive
 from ._base import BLOCK, BaseMoE, check_multi_output, learns_online
 from ._risk import RiskMixin
@@ -263,6 +264,6 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        expert = self.expert
-        tags.target_tags.multi_output = isinstance(expert, str) or expert.multi_output
+        expert = EXPERTS.get(self.expert) if isinstance(self.expert, str) else self.expert
+        tags.target_tags.multi_output = bool(getattr(expert, "multi_output", False))
         return tags

@@ -24,6 +24,7 @@ class Expert(Part):
     positive = False  # True where the mean is positive
     has_dispersion = False  # True where the parameters hold a dispersion
     degree = 1  # of the polynomials in the experts' columns that an estimator makes
+    batches = False  # True where a pass takes the experts of all starts at once
     takes_sparse_penalties = True
     column_settings: ClassVar[tuple[str, ...]] = ("tied",)  # settings that list expert columns
     takes: ClassVar[tuple[str, ...]] = ()  # row-wise inputs among "offset", "exposure", "trials"

@@ -74,6 +74,7 @@ class DistributionalExpert(Expert):
 
     parameters: ClassVar[tuple[RowParameter, ...]] = ()
     column_settings: ClassVar[tuple[str, ...]] = ("scale_features",)
+    batches = True
     takes_sparse_penalties = False
     max_ratio = 1e-2  # smallest scale over the largest one, for a parameter named "scale"
 

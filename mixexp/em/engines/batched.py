@@ -1,7 +1,8 @@
 """One composed pass for all parameter sets of a batch at once, where rows are few.
 
 S sets of K experts are laid out as S * K experts, so that a pass costs a handful of numpy calls
-and not a handful for every set. It needs a gate whose classes are separate laws (a joint gate).
+and not a handful for every set. The experts are separate laws, and so
+are the classes of a joint gate; other gates are asked set by set.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...kernels.reference import log_softmax, log_sum_exp
-from ..params import PassResult, Statistics, size, tree_map
+from ..params import PassResult, Statistics, size, stack, take, tree_map
 from ..rows import BLOCK, Rows
 
 ENTRIES = 4_000_000  # of the largest temporary array, (rows, S, K, columns)
@@ -19,7 +20,8 @@ def runs_batched(model, rows: Rows, params) -> bool:
     """Whether one block holds all that the batch needs."""
     q = 1 + max(len(model.gate_columns), len(model.expert_columns), rows.y.shape[1])
     entries = rows.n * size(params) * model.K * q
-    return model.gate.joint and rows.n <= BLOCK and entries <= ENTRIES
+    separate = model.gate.joint or model.expert.batches
+    return separate and rows.n <= BLOCK and entries <= ENTRIES
 
 
 def batched_pass(model, rows: Rows, params) -> PassResult:
@@ -28,22 +30,38 @@ def batched_pass(model, rows: Rows, params) -> PassResult:
     weight = np.ones(rows.n) if rows.weight is None else rows.weight
     X_gate, X_expert = model.gate_design(rows.X), model.expert_design(rows.X)
     y, offset = model.scaling.target(rows.y), model.scaled_offset(rows)
-    gate, expert = (_flat(part) for part in params)
-    joint = model.gate.log_classes(gate, X_gate) + model.expert.log_density(
-        expert, X_expert, y, offset, rows.trials
-    )
-    joint = joint.reshape(rows.n, S, K) + log_softmax(params.gate.logit)
+    expert = _flat(params.expert)
+    densities = model.expert.log_density(expert, X_expert, y, offset, rows.trials)
+    joint = densities.reshape(rows.n, S, K) + _gate_terms(model.gate, params.gate, X_gate)
     loglik = weight @ log_sum_exp(joint)
     resp = np.exp(log_softmax(joint)) * weight[:, None, None]
-    resp = resp.reshape(rows.n, S * K)
-    statistics = Statistics(
-        model.gate.statistics(gate, X_gate, resp, weight),
-        model.expert.statistics(expert, X_expert, y, resp, weight, offset, rows.trials),
-    )
+    flat = resp.reshape(rows.n, S * K)
+    statistics = model.expert.statistics(expert, X_expert, y, flat, weight, offset, rows.trials)
     return PassResult(
         loglik - weight.sum() * model.log_units,
-        tree_map(lambda leaf: _by_set(leaf, S, K), statistics),
+        Statistics(
+            _gate_statistics(model.gate, params.gate, X_gate, resp, weight),
+            tree_map(lambda leaf: _by_set(leaf, S, K), statistics),
+        ),
     )
+
+
+def _gate_terms(gate, params, X):
+    """(n, S, K) the gate's terms of the objective."""
+    if not gate.joint:
+        return np.stack([gate.log_prob(take(params, s), X) for s in range(size(params))], axis=1)
+    S, K = params.logit.shape
+    classes = gate.log_classes(_flat(params), X).reshape(X.shape[0], S, K)
+    return classes + log_softmax(params.logit)
+
+
+def _gate_statistics(gate, params, X, resp, weight):
+    n, S, K = resp.shape
+    if not gate.joint:
+        each = (gate.statistics(take(params, s), X, resp[:, s], weight) for s in range(S))
+        return stack(list(each))
+    statistics = gate.statistics(_flat(params), X, resp.reshape(n, S * K), weight)
+    return tree_map(lambda leaf: _by_set(leaf, S, K), statistics)
 
 
 def _flat(tree):

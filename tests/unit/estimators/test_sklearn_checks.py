@@ -20,6 +20,7 @@ from mixexp import (
     MultiStart,
 )
 from mixexp._component import EXPERTS, GATES
+from mixexp.experts import DistributionalExpert
 from tests.contracts.cases import TARGETS
 
 TRIALS = 20
@@ -91,14 +92,27 @@ WRAPPERS = {
 
 
 def estimators():
-    """Every family with the default gate, and the first family of each kind with every gate."""
+    """Every family of one predictor, and the first family of each kind with every gate."""
     default = next(iter(GATES))
-    out = [WRAPPERS[name](expert=name, **FEW) for name in EXPERTS if name in WRAPPERS]
+    out = [
+        WRAPPERS[name](expert=name, **FEW)
+        for name, cls in EXPERTS.items()
+        if name in WRAPPERS and not issubclass(cls, DistributionalExpert)
+    ]
     for gate in GATES:
         if gate != default:
             out += [MoERegressor(gate=gate, **FEW), MoEClassifier(gate=gate, **FEW)]
     out += [GLoMERegressor(parametrisation=name, **FEW) for name in ("forward", "inverse")]
     return [*out, BLoMERegressor(**FEW)]
+
+
+def distributional_estimators():
+    """Every family in several row-level parameters; their searches take minutes."""
+    return [
+        WRAPPERS[name](expert=name, **FEW)
+        for name, cls in EXPERTS.items()
+        if name in WRAPPERS and issubclass(cls, DistributionalExpert)
+    ]
 
 
 def checks_of(estimators):
@@ -115,6 +129,12 @@ def test_every_family_runs_the_checks():
         "of the family (MoERegressor where the support is the real line)."
     )
     assert set(TARGETS) >= set(EXPERTS)
+
+
+@pytest.mark.slow
+@checks_of(distributional_estimators())
+def test_scikit_learn_check_of_a_distributional_family(estimator, check):
+    check(estimator)
 
 
 @checks_of(estimators())
