@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mixexp._persistence import PersistenceError, load_tree
+from mixexp._persistence import FileMeta, PersistenceError, load_tree
 from mixexp.estimators import _saving
 from mixexp.tables import model as table_model
 
@@ -32,6 +32,11 @@ def load(path: str | Path) -> Any:
         If the file is damaged, truncated, foreign or of a newer format (a ValueError).
     """
     tree, meta = load_tree(path, kind=None)
+    return from_tree(tree, meta, path)
+
+
+def from_tree(tree: Any, meta: FileMeta, path: str | Path) -> Any:
+    """The model of a file's tree, by the kind that the file says it has."""
     if meta.kind == _saving.KIND:
         return _saving.from_tree(tree)
     if meta.kind == table_model.KIND:
