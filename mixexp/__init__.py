@@ -13,7 +13,6 @@ _PUBLIC = {
     "BLoMERegressor": "mixexp.estimators",
     "ConformalMoERegressor": "mixexp.estimators",
     "conformalize": "mixexp.estimators",
-    "load": "mixexp.tables",
     "load": "mixexp.formula.saving",
     "moe": "mixexp.formula",
     "FormulaMoE": "mixexp.formula",

@@ -1,9 +1,9 @@
-"""A whole formula on a data frame: one design for experts and gate, the response, row-wise inputs."""
+"""A whole formula on a data frame: one design, the response, and row-wise inputs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -100,7 +100,9 @@ class Encoding:
     aliased_gate: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, formula: str, columns: list[str], roles: Roles, *, takes_trials: bool) -> Encoding:
+    def parse(
+        cls, formula: str, columns: list[str], roles: Roles, *, takes_trials: bool
+    ) -> Encoding:
         """The parts of a formula, before any row is read.
 
         Parameters

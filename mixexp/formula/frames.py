@@ -42,7 +42,7 @@ def check_columns(frame: pd.DataFrame, used: Iterable[str], meanings: Mapping[st
             continue
         role = f" ({meanings[name]})" if name in meanings else ""
         if count:
-            raise ValueError(f"the data frame has {count} columns named {name!r}{role}; one needed.")
+            raise ValueError(f"the data frame has {count} columns named {name!r}{role}; need one.")
         near = get_close_matches(name, [str(column) for column in frame.columns], 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(

@@ -33,8 +33,8 @@ class FormulaMoE(MetaEstimatorMixin, BaseEstimator):
     behind it the columns of the gate. Without a bar both have the same; ``| 1`` makes a gate
     without columns. Terms are those of `formulaic`: names, ``a:b``, ``a * b``, ``C(g, contr.sum)``,
     ``poly(x, 2)``, ``bs(x, df=4)``, ``cr``, ``cc``, ``scale``, ``center``, ``I(x ** 2)``,
-    ``np.sqrt(x)``, ``offset(log(t))``, and ``.`` for all other columns. Experts and gate always have
-    intercepts.
+    ``np.sqrt(x)``, ``offset(log(t))``, and ``.`` for all other columns. Experts and gate always
+    have intercepts.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ class FormulaMoE(MetaEstimatorMixin, BaseEstimator):
         refer to the transformed response), ``cbind(successes, failures)`` for binomial experts,
         or ``cbind(y1, y2)`` for several responses.
     estimator : MoERegressor, MoEClassifier or None
-        What is fitted, with all its settings except ``gate_features`` and ``expert_features``; None is
-        ``MoERegressor()``.
+        What is fitted, with all its settings except ``gate_features`` and ``expert_features``;
+        None is ``MoERegressor()``.
     weights, offset, exposure, trials : str or None
         Names of columns with these row-wise inputs. An ``offset(...)`` term is added to ``offset``.
     missing : {"drop", "raise"}

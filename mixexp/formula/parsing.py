@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
 EXAMPLE = "y ~ x + z | x"
@@ -46,13 +47,13 @@ def split_formula(formula: str) -> Sides:
     bars = [mark for mark in marks if mark.char == "|" and not mark.in_call]
     if any(mark.depth for mark in bars):
         raise ValueError(
-            f"formula {formula!r} has a bar in brackets: random effects such as (1 | group) are not "
+            f"formula {formula!r} has a bar in brackets: random effects like (1 | group) are not "
             "part of formulas. Use the group as a term; the bar outside brackets separates the "
             "experts' part from the gate's."
         )
     if len(bars) > 1:
         raise ValueError(
-            f"formula {formula!r} has {len(bars)} bars; at most one is needed, between the experts' "
+            f"formula {formula!r} has {len(bars)} bars; at most one may stand between the experts' "
             f"part and the gate's, as in {EXAMPLE!r}."
         )
     if bars and bars[0].at < tildes[0]:
@@ -85,7 +86,7 @@ def arguments_of_call(text: str, function: str) -> list[str] | None:
     if any(mark.depth == 0 for mark in marks[1:-1]):
         return None
     cuts = [0, *(m.at for m in marks if m.char == "," and m.depth == 1), len(inner) - 1]
-    return [inner[a + 1 : b].strip() for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [inner[a + 1 : b].strip() for a, b in pairwise(cuts)]
 
 
 def expand_dot(text: str, columns: Iterable[str]) -> str:

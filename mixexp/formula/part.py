@@ -222,7 +222,8 @@ class Part:
             },
         )
         names = {"columns": tuple(state.columns), "terms": tuple(state.terms)}
-        return replace(part, _spec=spec, is_column=state.is_column, _names=dict(state.renamed), **names)
+        renamed = dict(state.renamed)
+        return replace(part, _spec=spec, is_column=state.is_column, _names=renamed, **names)
 
 
 def plain(error: Exception) -> str:

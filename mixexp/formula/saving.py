@@ -40,8 +40,8 @@ def load(path: str | Path) -> Any:
     """A fitted model from a file that ``save`` or ``mixexp study`` wrote.
 
     Loading executes nothing: the file holds arrays and plain values, and names only classes of
-    this package. The formula of a `FormulaMoE` is checked as in a fit: it may hold columns, numbers,
-    arithmetic and the functions that formulas know, and nothing else is evaluated.
+    this package. The formula of a `FormulaMoE` is checked as in a fit: it may hold columns,
+    numbers, arithmetic and the functions that formulas know, and nothing else is evaluated.
 
     Parameters
     ----------
