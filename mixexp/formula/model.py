@@ -137,6 +137,7 @@ class FormulaMoE(MetaEstimatorMixin, BaseEstimator):
         estimator = template.set_params(
             gate_features=encoding.gate_columns, expert_features=encoding.expert_columns
         )
+        assert coded.y is not None
         _check_response(coded.y, encoding.response_name, expert.classifies)
         self.estimator_ = estimator.fit(coded.X, coded.y, coded.weight, **coded.inputs)
         self._set_fitted(encoding, int((~coded.kept).sum()))
@@ -204,7 +205,9 @@ class FormulaMoE(MetaEstimatorMixin, BaseEstimator):
 
     def response(self, data) -> np.ndarray:
         """(n,) or (n, m) response of the rows, transformed as the formula says."""
-        return self._rows(data, response=True).y
+        y = self._rows(data, response=True).y
+        assert y is not None
+        return y
 
     def predict(self, data):
         """(n,) or (n, m) means of the response given the row; for classes the most probable."""

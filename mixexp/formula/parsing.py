@@ -109,7 +109,8 @@ def _stands_alone(text: str, at: int) -> bool:
 
 def _marks(text: str) -> Iterable[_Mark]:
     """All characters outside quotes and backticks; a closing bracket has the depth of its pair."""
-    quote, calls = "", []
+    quote = ""
+    calls: list[bool] = []
     for at, char in enumerate(text):
         if quote:
             quote = "" if char == quote else quote

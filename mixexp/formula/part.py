@@ -96,18 +96,20 @@ class Part:
             found = Formula(source)
         except (FormulaicError, SyntaxError, ValueError) as error:
             raise ValueError(f"formula: {source!r} cannot be read: {plain(error)}") from error
-        terms, offsets, variables = [], [], set()
+        terms, offsets = [], []
+        variables: set[str] = set()
         for term in found:
             inside = [
                 (factor.expr, arguments_of_call(factor.expr, "offset")) for factor in term.factors
             ]
             if any(arguments is not None for _, arguments in inside):
-                if len(inside) > 1 or len(inside[0][1] or []) != 1:
+                own = inside[0][1] or []
+                if len(inside) > 1 or len(own) != 1:
                     raise ValueError(
                         f"formula: the term {term} is no offset: offset(...) holds one expression "
                         "and stands alone, as in 'y ~ x + offset(log(t))'."
                     )
-                offsets.append(inside[0][1][0])
+                offsets.append(own[0])
                 continue
             terms.append(term)
             for factor in term.factors:
@@ -221,9 +223,14 @@ class Part:
                 for expr, categorical, levels in state.levels
             },
         )
-        names = {"columns": tuple(state.columns), "terms": tuple(state.terms)}
-        renamed = dict(state.renamed)
-        return replace(part, _spec=spec, is_column=state.is_column, _names=renamed, **names)
+        return replace(
+            part,
+            _spec=spec,
+            is_column=state.is_column,
+            _names=dict(state.renamed),
+            columns=tuple(state.columns),
+            terms=tuple(state.terms),
+        )
 
 
 def plain(error: Exception) -> str:

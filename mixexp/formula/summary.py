@@ -63,7 +63,9 @@ def _by_term(table: pd.DataFrame, columns: Sequence[str], terms: Sequence[str]) 
     """Lines of a table, columns of one term under its name."""
     term_of = dict(zip(columns, terms, strict=True))
     counts = pd.Series(list(terms), dtype=object).value_counts()
-    labels, values, last = [], [], None
+    labels: list[str] = []
+    values: list[np.ndarray | None] = []
+    last = None
     for name in table.columns:
         term = term_of.get(name)
         several = term is not None and counts[term] > 1
@@ -71,7 +73,7 @@ def _by_term(table: pd.DataFrame, columns: Sequence[str], terms: Sequence[str]) 
             labels.append(str(term))
             values.append(None)
         last = term
-        short = name[len(term) :] if several and name.startswith(term) else name
+        short = name[len(str(term)) :] if several and name.startswith(str(term)) else name
         labels.append(f"  {short}" if several else name)
         values.append(table[name].to_numpy())
     heads = [_head(key) for key in table.index]

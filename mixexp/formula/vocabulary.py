@@ -79,14 +79,14 @@ def variables_of(expression: str) -> frozenset[str]:
 
 def _check(node: ast.AST, expression: str) -> None:
     if isinstance(node, ast.Attribute):
-        space = getattr(node.value, "id", None)
+        space = str(getattr(node.value, "id", ""))
         if node.attr in _SPACES.get(space, ()):
             return
         name = f"{space}.{node.attr}" if space else f".{node.attr}"
         hint = " A column whose name holds a dot needs backticks, as `a.b`."
         raise ValueError(f"formula: {name} in {expression!r} is not known.{hint}")
     if isinstance(node, ast.Call):
-        name = getattr(node.func, "id", None)
+        name = str(getattr(node.func, "id", ""))
         if isinstance(node.func, ast.Attribute) or name in FUNCTIONS:
             return
         raise ValueError(
