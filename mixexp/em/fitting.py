@@ -26,6 +26,7 @@ from .threads import single_threaded_blas
 STEEP = 20.0  # norm of a difference of gate slopes, standardised, that only a separation explains
 COLLINEAR = 1e-8  # variance of a direction, standardised, below which the columns do not vary
 MANY_COLUMNS = 1000  # beyond which no Gram matrix is formed to count the independent ones
+RISE = 1e-10  # of the objective per unit weight, that is more than rounding
 FLAT = 1e-2  # total gate information below which the data no longer hold those slopes
 
 
@@ -92,7 +93,29 @@ def _fit(model, rows, start, solver, seed, n_jobs, given, callback, on_search) -
     engine = MemoryEngine(rows, model, n_jobs)
     watch = _watch(checkpoint, found, model, callback)
     result = solver.run(model, stack([found.params]), engine, callback=watch, state=state)
+    result = _besides(model, engine, solver, result)
     return _judge(model, engine, result, found.optima)
+
+
+def _besides(model, engine, solver, result):
+    """The run, or a higher one that begins at one of the family's alternatives to its end."""
+    own = take(result.params, 0)
+    others = model.expert.alternatives(own.expert)
+    if not others:
+        return result
+    batch = stack([MoEParams(own.gate, other) for other in others])
+    tried = solver.run(model, batch, engine)
+    best = int(np.argmax(tried.objective))
+    if not tried.objective[best] > result.objective[0] + RISE:
+        return result
+    return tried._replace(
+        params=take(tried.params, slice(best, best + 1)),
+        objective=tried.objective[best : best + 1],
+        path=[*result.path, tried.objective[best : best + 1]],
+        status=[tried.status[best]],
+        certificate=tried.certificate[best : best + 1],
+        n_pass=result.n_pass + tried.n_pass,
+    )
 
 
 def _fit_wide(model, rows, start, solver, seed, n_jobs, given, callback, on_search) -> Fit:
@@ -236,8 +259,9 @@ def _identified(model, rows, params: MoEParams) -> MoEParams:
 
 def _of_columns(part, own, kept):
     """A part's parameters of the kept columns alone, where its slopes are counted by columns."""
-    shared = not isinstance(getattr(part, "tied", None), str | None)
-    if part.sparse or shared or not hasattr(own, "coef"):
+    settings = getattr(part, "column_settings", ())
+    listed = any(not isinstance(getattr(part, name, None), str | None) for name in settings)
+    if part.sparse or listed or not hasattr(own, "coef"):
         return own
     return own._replace(coef=own.coef[..., np.concatenate([[True], kept])])
 

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels.reference import log_softmax, log_sum_exp
-from .params import MoEParams, PassResult, Statistics, stack, tree_map
+from .params import MoEParams, PassResult, Statistics, stack, take, tree_map
 from .rows import Rows, Scaling, blocks, design
 from .threads import single_threaded_blas
+
+GIVEN_STEPS = 30  # M-steps at fixed responsibilities, at most
 
 
 class MoEModel(NamedTuple):
@@ -193,11 +195,43 @@ class MoEModel(NamedTuple):
         )
 
     def from_responsibilities(self, rows: Rows, responsibilities) -> MoEParams:
-        """Batch of parameters: the M-step of each (n, K) array of responsibilities."""
+        """Batch of parameters: the M-step of each (n, K) array of responsibilities.
+
+        Several guarded ones for experts whose M-step is far from exact.
+        """
         neutral = self.initial(rows)
-        stats = stack([self._given_statistics(neutral, rows, resp) for resp in responsibilities])
-        batch = tree_map(lambda leaf: np.stack([leaf] * len(responsibilities)), neutral)
-        return self.m_step(batch, stats)
+        batch = stack([self._fitted_to(neutral, rows, resp) for resp in responsibilities])
+        return batch
+
+    def _fitted_to(self, params, rows, resp) -> MoEParams:
+        new = self._m_step_given(params, rows, resp)
+        if not self.expert.batches:
+            return new
+        value = self._expert_value(params, rows, resp)
+        for _ in range(GIVEN_STEPS):
+            share = 1.0
+            while (reached := self._expert_value(new, rows, resp)) < value and share > 1e-3:
+                share *= 0.5
+                new = tree_map(lambda a, b: 0.5 * (a + b), params, new)
+            if not reached > value + 1e-6 * resp.sum():
+                return new if reached >= value else params
+            params, value = new, reached
+            new = self._m_step_given(params, rows, resp)
+        return params
+
+    def _m_step_given(self, params, rows, resp) -> MoEParams:
+        stats = stack([self._given_statistics(params, rows, resp)])
+        return take(self.m_step(stack([params]), stats), 0)
+
+    def _expert_value(self, params, rows, resp) -> float:
+        """Weighted sum of the experts' log densities under given responsibilities."""
+        weight = np.ones(rows.n) if rows.weight is None else rows.weight
+        total = 0.0
+        for block in blocks(rows.n):
+            part = rows.take(block)
+            joint = self._log_joint(params, part) - self.log_gate(params, part.X)
+            total += float((weight[block, None] * resp[block] * joint).sum())
+        return total
 
     def _given_statistics(self, params, rows, resp) -> Statistics:
         """Statistics under given responsibilities, block by block."""

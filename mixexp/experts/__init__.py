@@ -1,7 +1,15 @@
 """Expert families: the density of y given x inside one expert."""
 
 from .base import Expert
+from .beta import BetaExpert
 from .binomial import BinomialExpert
+from .counts import (
+    HurdleNegativeBinomialExpert,
+    HurdlePoissonExpert,
+    NegativeBinomialExpert,
+    ZeroInflatedNegativeBinomialExpert,
+    ZeroInflatedPoissonExpert,
+)
 from .distributional import (
     DistributionalExpert,
     DistributionalParams,
@@ -11,6 +19,9 @@ from .distributional import (
 from .gamma import GammaExpert
 from .gaussian import GaussianExpert
 from .glm import GLMExpert, GLMParams, GLMStatistics
+from .heteroscedastic import HeteroscedasticGaussianExpert
+from .inverse_gaussian import InverseGaussianExpert
+from .lognormal import LognormalExpert
 from .multinomial import MultinomialExpert, MultinomialParams, MultinomialStatistics
 from .multivariate import (
     MultivariateGaussianExpert,
@@ -18,9 +29,12 @@ from .multivariate import (
     MultivariateStatistics,
 )
 from .poisson import PoissonExpert
+from .skew_normal import SkewNormalExpert
 from .student import StudentExpert
+from .weibull import WeibullExpert
 
 __all__ = [
+    "BetaExpert",
     "BinomialExpert",
     "DistributionalExpert",
     "DistributionalParams",
@@ -31,13 +45,23 @@ __all__ = [
     "GLMStatistics",
     "GammaExpert",
     "GaussianExpert",
+    "HeteroscedasticGaussianExpert",
+    "HurdleNegativeBinomialExpert",
+    "HurdlePoissonExpert",
+    "InverseGaussianExpert",
+    "LognormalExpert",
     "MultinomialExpert",
     "MultinomialParams",
     "MultinomialStatistics",
     "MultivariateGaussianExpert",
     "MultivariateParams",
     "MultivariateStatistics",
+    "NegativeBinomialExpert",
     "PoissonExpert",
     "RowParameter",
+    "SkewNormalExpert",
     "StudentExpert",
+    "WeibullExpert",
+    "ZeroInflatedNegativeBinomialExpert",
+    "ZeroInflatedPoissonExpert",
 ]

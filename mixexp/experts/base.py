@@ -24,6 +24,7 @@ class Expert(Part):
     positive = False  # True where the mean is positive
     has_dispersion = False  # True where the parameters hold a dispersion
     degree = 1  # of the polynomials in the experts' columns that an estimator makes
+    linked_mean = True  # False where the mean is not the inverse link of one predictor
     batches = False  # True where a pass takes the experts of all starts at once
     takes_sparse_penalties = True
     column_settings: ClassVar[tuple[str, ...]] = ("tied",)  # settings that list expert columns
@@ -58,6 +59,14 @@ class Expert(Part):
     def rows_needed(self, one) -> int:
         """Rows without which one expert (parameters with K = 1) is not determined."""
         return self.n_free(one)
+
+    def alternatives(self, params) -> list:
+        """Parameters to try besides those of a finished run: where a stationary point may be none.
+
+        Such as a slant of zero, at which every score vanishes and the likelihood may rise to
+        either side.
+        """
+        return []
 
     def display(self, params) -> dict:
         """Further fitted attributes of estimators, from parameters on the user's scale."""

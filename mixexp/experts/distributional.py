@@ -18,10 +18,11 @@ from ..kernels.links import IMPOSSIBLE, LINKS
 from ..kernels.rows import RowUnit, observed_hessian, stacked, weighted_hessian, weighted_score
 from ..penalties import is_sparse, ridge
 from ..scaling import rescale_linear
-from ..solvers.indefinite import bounded_newton
+from ..solvers.indefinite import bounded_newton, convex_part, is_convex
 from .base import Expert
 
 LARGEST_STEP = 2.0  # of the intercept of a parameter other than the first, in one M-step
+ROOM, HALVINGS = 60, 70  # of searches for quantiles
 
 
 class RowParameter(NamedTuple):
@@ -54,11 +55,13 @@ class DistributionalParams(NamedTuple):
 class DistributionalStatistics(NamedTuple):
     """Local quadratic model of the experts' share of the surrogate.
 
-    gram (K, D, D) = - sum w r second derivatives; score (K, D); mass (K,) = sum w r; weight ().
-    D counts the coefficients of one expert.
+    gram (K, D, D) = - sum w r second derivatives; convex (K, D, D): the same with the negative
+    curvatures of single rows left out, for steps where the sum is not convex; score (K, D);
+    mass (K,) = sum w r; weight (). D counts the coefficients of one expert.
     """
 
     gram: np.ndarray
+    convex: np.ndarray
     score: np.ndarray
     mass: np.ndarray
     weight: np.ndarray
@@ -76,7 +79,7 @@ class DistributionalExpert(Expert):
     column_settings: ClassVar[tuple[str, ...]] = ("scale_features",)
     batches = True
     takes_sparse_penalties = False
-    max_ratio = 1e-2  # smallest scale over the largest one, for a parameter named "scale"
+    max_ratio = 1e-2  # smallest scale over the largest one; its square, for precisions
 
     # --- what a family provides -------------------------------------------------------------
 
@@ -246,12 +249,10 @@ class DistributionalExpert(Expert):
     def statistics(self, params, X, y, resp, weight, offset, trials):
         unit = self.row_unit(params, X, y, offset, trials)
         used = self.used(X.shape[1]).ravel()
-        size = len(used)
-        gram = -weighted_hessian(X, unit.hessian, resp)  # (K, J, J, q, q)
-        gram = gram.transpose(0, 1, 3, 2, 4).reshape(-1, size, size)
-        score = weighted_score(X, unit.score, resp).reshape(-1, size)
+        score = weighted_score(X, unit.score, resp).reshape(-1, len(used))
         return DistributionalStatistics(
-            gram[:, used][:, :, used],
+            _curvature(X, -unit.hessian, resp, used),
+            _curvature(X, convex_part(-unit.hessian), resp, used),
             score[:, used],
             resp.sum(axis=0),
             np.asarray(weight.sum()),
@@ -273,7 +274,9 @@ class DistributionalExpert(Expert):
         q = params.coef.shape[-1]
         own = self._own(params.coef)
         weight = stats.weight[..., None, None]
-        gram, score = stats.gram, stats.score
+        # rows decide where the sum is not convex: that does not depend on how columns are written
+        bent = ~is_convex(stats.gram)[..., None, None]
+        gram, score = np.where(bent, stats.convex, stats.gram), stats.score
         strengths = weight * self._strengths(q)
         score = score - strengths * own
         gram = gram + strengths[..., None] * np.eye(own.shape[-1])
@@ -286,20 +289,27 @@ class DistributionalExpert(Expert):
         return self.project(DistributionalParams(self._coef(own + step, params.coef.shape)))
 
     def _limits(self, intercepts):
-        """Bounds (..., K, J) of the intercepts, the ratio of scales among them."""
-        low = np.array([parameter.low for parameter in self.parameters])
+        """Bounds (..., K, J) of the intercepts, those by the other experts among them."""
+        low = np.array([self._lowest(parameter) for parameter in self.parameters])
         high = np.array([parameter.high for parameter in self.parameters])
         low = np.broadcast_to(low, intercepts.shape).copy()
+        high = np.broadcast_to(high, intercepts.shape).copy()
         for j, parameter in enumerate(self.parameters):
-            if parameter.name == "scale" and parameter.spurious == "low":
-                largest = intercepts[..., j].max(axis=-1, keepdims=True)
-                low[..., j] = np.maximum(self._lowest(parameter), largest + np.log(self.max_ratio))
-        return low, np.broadcast_to(high, intercepts.shape)
+            values = intercepts[..., j]
+            if parameter.spurious == "low":
+                largest = values.max(axis=-1, keepdims=True)
+                low[..., j] = np.maximum(low[..., j], largest + np.log(self.max_ratio))
+            elif parameter.spurious == "high":
+                smallest = values.min(axis=-1, keepdims=True)
+                high[..., j] = np.minimum(high[..., j], smallest - 2 * np.log(self.max_ratio))
+        return low, high
 
     def _lowest(self, parameter):
-        """Lower bound of a scale's predictor: ``min_scale`` where the family has the setting."""
+        """Lower bound of a predictor: ``min_scale`` of a scale, where there is that setting."""
         least = getattr(self, "min_scale", None)
-        return parameter.low if least is None else np.log(least)
+        if parameter.spurious != "low" or least is None:
+            return parameter.low
+        return float(np.log(least))
 
     def project(self, params):
         """The nearest parameters inside the bounds (batched)."""
@@ -322,14 +332,18 @@ class DistributionalExpert(Expert):
         return gradient.reshape(*gradient.shape[:-2], -1)
 
     def _ratio_held(self, intercepts):
-        """Scales whose gradients balance under the bound on their ratio: the largest one's."""
+        """Where gradients balance under a bound by the other experts: at the one it is from."""
         held = np.zeros(intercepts.shape, dtype=bool)
+        low, high = self._limits(intercepts)
         for j, parameter in enumerate(self.parameters):
-            if parameter.name == "scale" and parameter.spurious == "low":
-                values = intercepts[..., j]
-                largest = values.max(axis=-1, keepdims=True)
-                ratio = values <= largest + np.log(self.max_ratio) + 1e-9
-                held[..., j] = ratio.any(axis=-1, keepdims=True) & (values == largest)
+            values = intercepts[..., j]
+            if parameter.spurious == "low":
+                bound, extreme = values <= low[..., j] + 1e-9, values.max(axis=-1, keepdims=True)
+            elif parameter.spurious == "high":
+                bound, extreme = values >= high[..., j] - 1e-9, values.min(axis=-1, keepdims=True)
+            else:
+                continue
+            held[..., j] = bound.any(axis=-1, keepdims=True) & (values == extreme)
         return held
 
     def bounded(self, params):
@@ -448,6 +462,13 @@ class DistributionalExpert(Expert):
         return shown
 
 
+def _curvature(X, curvature, resp, used):
+    """(K, D, D) sums over the rows of curvatures (J, J, n, K) by the predictors."""
+    size = len(used)
+    gram = weighted_hessian(X, curvature, resp).transpose(0, 1, 3, 2, 4).reshape(-1, size, size)
+    return gram[:, used][:, :, used]
+
+
 def _column(trials):
     return None if trials is None else trials[:, None]
 
@@ -455,3 +476,25 @@ def _column(trials):
 def _split(theta):
     """The parameters, one array each, from an array with them on the last axis."""
     return tuple(np.moveaxis(theta, -1, 0))
+
+
+def root_of(cdf, probability, start, positive=False):
+    """Quantiles by bisection, between bounds that are moved apart from a first guess.
+
+    On the scale of logarithms for laws of positive numbers.
+    """
+    probability, start = np.broadcast_arrays(np.asarray(probability, float), start)
+    forward, back = (np.log, np.exp) if positive else (lambda v: v, lambda v: v)
+    low = high = forward(start)
+    width = np.ones(start.shape)
+    for _ in range(ROOM):
+        below, above = cdf(back(low)) > probability, cdf(back(high)) < probability
+        if not (below.any() or above.any()):
+            break
+        low, high = np.where(below, low - width, low), np.where(above, high + width, high)
+        width = 2 * width
+    for _ in range(HALVINGS):
+        middle = 0.5 * (low + high)
+        enough = cdf(back(middle)) >= probability
+        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+    return back(0.5 * (low + high))

@@ -11,7 +11,8 @@ from ..kernels.rows import stacked
 from .distributional import DistributionalExpert, RowParameter
 
 LOWEST_DF, HIGHEST_DF = 0.5, 1e12
-NORMAL = 1e7  # degrees of freedom beyond which series in 1 / df replace differences of gammas
+NEARLY_NORMAL = 1e5  # degrees of freedom beyond which the slope is a series
+NORMAL = 1e3  # degrees of freedom beyond which series replace differences of gammas
 
 
 @register(EXPERTS, "student")
@@ -69,7 +70,11 @@ class StudentExpert(DistributionalExpert):
         d = (y - location) / scale
         square = d * d
         weight = (df + 1) / (df + square)
-        by_df = df * _constant_slope(df) - 0.5 * _tail_slope(square, df)
+        small = np.minimum(df, NEARLY_NORMAL)
+        by_df = small * _constant_slope(small) - 0.5 * _tail_slope(square, small)
+        # log t = log phi + (d^4 - 2 d^2 - 1) / (4 df) + ...: no difference of large numbers
+        series = -0.25 * (square * square - 2 * square - 1) / df
+        by_df = np.where(df < NEARLY_NORMAL, by_df, series)
         return stacked(weight * d / scale, weight * square - 1, by_df)
 
     def mean_of(self, theta, trials):
@@ -96,7 +101,7 @@ def _log_constant(df):
     """log of Gamma((df + 1) / 2) / (Gamma(df / 2) sqrt(df pi))."""
     small = np.minimum(df, NORMAL)
     exact = special.gammaln((small + 1) / 2) - special.gammaln(small / 2) - 0.5 * np.log(small / 2)
-    ratio = np.where(df < NORMAL, exact, -0.25 / df)
+    ratio = np.where(df < NORMAL, exact, -0.25 / df + 1 / (24 * df**3))
     return ratio - 0.5 * np.log(2 * np.pi)
 
 
@@ -104,7 +109,7 @@ def _constant_slope(df):
     """Derivative of `_log_constant` by df."""
     small = np.minimum(df, NORMAL)
     exact = 0.5 * (special.digamma((small + 1) / 2) - special.digamma(small / 2) - 1 / small)
-    return np.where(df < 1e4, exact, 0.25 / df**2)
+    return np.where(df < NORMAL, exact, 0.25 / df**2 - 0.125 / df**4)
 
 
 def _log_tail(square, df):

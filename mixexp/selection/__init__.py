@@ -1,6 +1,7 @@
 """Choosing a mixture of experts: criteria, the study, and what is computed from the winner."""
 
 from mixexp._component import CRITERIA
+from mixexp.selection.bootstrap_lrt import bootstrap_lrt
 from mixexp.selection.criteria import (
     AIC,
     AIC3,
@@ -23,6 +24,7 @@ from mixexp.selection.path import (
     relax,
 )
 from mixexp.selection.slope import DimensionJump, SlopeEstimation, SlopeHeuristic, SlopeNote
+from mixexp.selection.split import SplitInference, split_inference
 from mixexp.selection.study import SelectionStudy, StudyResult
 
 __all__ = [
@@ -47,8 +49,11 @@ __all__ = [
     "SlopeNote",
     "StabilityResult",
     "StabilitySelection",
+    "SplitInference",
     "StudyResult",
+    "bootstrap_lrt",
     "criteria_table",
     "merge_path",
     "relax",
+    "split_inference",
 ]

@@ -6,26 +6,65 @@ import numpy as np
 
 SMALLEST = 1e-10  # of a curvature, relative to the largest one after scaling
 TINY = 1e-300
+ROUNDING = 1e-9
+
+
+def is_convex(gram):
+    """(...) bool: no eigenvalue of (..., D, D) is below zero, but for rounding."""
+    _, values, _ = _scaled(gram, absolute=False)
+    return values[..., 0] >= -ROUNDING * np.abs(values[..., -1])
+
+
+def convex_part(curvature):
+    """Matrices (J, J, ...) with their negative eigenvalues replaced by zeros."""
+    J = len(curvature)
+    if J == 1:
+        return np.maximum(curvature, 0.0)
+    if J == 2:
+        return _convex_pair(curvature)
+    values, vectors = np.linalg.eigh(np.moveaxis(curvature, (0, 1), (-2, -1)))
+    kept = np.einsum("...ab,...b,...cb->...ac", vectors, np.maximum(values, 0.0), vectors)
+    return np.moveaxis(kept, (-2, -1), (0, 1))
+
+
+def _convex_pair(curvature):
+    """`convex_part` of 2 x 2 matrices, in closed form."""
+    (a, b), (_, c) = curvature
+    middle, half = 0.5 * (a + c), 0.5 * (a - c)
+    radius = np.hypot(half, b)
+    high, low = np.maximum(middle + radius, 0.0), np.maximum(middle - radius, 0.0)
+    # f(A) = mean of f over the eigenvalues + (A - middle) times the slope of f between them
+    slope = (high - low) / np.where(radius > 0, 2 * radius, 1.0)
+    level = 0.5 * (high + low)
+    return np.stack(
+        [np.stack([level + slope * half, slope * b]), np.stack([slope * b, level - slope * half])]
+    )
 
 
 def newton_step(gram, score):
     """The ascent step |gram|^-1 score; an eigenvalue's sign never turns it downhill.
+
+    Nothing moves along directions without curvature, such as those of collinear columns.
 
     Dauphin et al. (2014), "Identifying and attacking the saddle point problem in high-dimensional
     non-convex optimization", NeurIPS 27.
     """
     scale, values, vectors = _scaled(gram)
     along = np.einsum("...ab,...a->...b", vectors, score / scale) / values
+    along = np.where(np.isfinite(values), along, 0.0)
     return np.einsum("...ab,...b->...a", vectors, along) / scale
 
 
-def _scaled(gram):
+def _scaled(gram, absolute=True):
     diagonal = np.abs(np.einsum("...ii->...i", gram))
     largest = diagonal.max(axis=-1, keepdims=True)
     scale = np.sqrt(np.maximum(diagonal, np.maximum(1e-24 * largest, TINY)))
     values, vectors = np.linalg.eigh(gram / (scale[..., :, None] * scale[..., None, :]))
+    if not absolute:
+        return scale, values, vectors
     values = np.abs(values)
-    return scale, np.maximum(values, SMALLEST * values.max(axis=-1, keepdims=True) + TINY), vectors
+    flat = values <= SMALLEST * values.max(axis=-1, keepdims=True) + TINY
+    return scale, np.where(flat, np.inf, values), vectors
 
 
 def bounded_newton(gram, score, place, low, high):

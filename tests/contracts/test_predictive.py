@@ -40,6 +40,8 @@ class Law:
         spread = 0.6 if link in (None, links(family)[0]) else 0.15
         if family == "binomial" and link in ("identity", "log"):
             spread = 0.03
+        if case.expert.batches:  # several parameters: laws with densities without bounds are near
+            spread = 0.1
         self.params = some_params(self.model, rows, spread=spread)
         self.rows, self.expert = rows.take(slice(0, N)), self.model.expert
         self.parts = predictive.components(self.model, self.params, self.rows)

@@ -80,6 +80,16 @@ class ShareTargets(MappedTargets):
         return special.logit(np.clip(share, 1e-6, 1 - 1e-6))
 
 
+class UnitTargets(MappedTargets):
+    """Any target y is fitted as a share expit(y / 4)."""
+
+    def _mapped(self, target):
+        return special.expit(np.clip(target, -40, 40) / 4)
+
+    def predict(self, X):
+        return 4 * special.logit(np.clip(super().predict(X), 1e-9, 1 - 1e-9))
+
+
 WRAPPERS = {
     "gaussian": MoERegressor,
     "poisson": CountTargets,
@@ -87,6 +97,17 @@ WRAPPERS = {
     "gamma": PositiveTargets,
     "multinomial": MoEClassifier,
     "student": MoERegressor,
+    "heteroscedastic_gaussian": MoERegressor,
+    "skew_normal": MoERegressor,
+    "lognormal": PositiveTargets,
+    "inverse_gaussian": PositiveTargets,
+    "weibull": PositiveTargets,
+    "beta": UnitTargets,
+    "negative_binomial": CountTargets,
+    "zero_inflated_poisson": CountTargets,
+    "zero_inflated_negative_binomial": CountTargets,
+    "hurdle_poisson": CountTargets,
+    "hurdle_negative_binomial": CountTargets,
     "multivariate_gaussian": MoERegressor,
 }
 

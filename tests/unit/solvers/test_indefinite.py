@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose
 
-from mixexp.solvers.indefinite import bounded_newton, newton_step
+from mixexp.solvers.indefinite import bounded_newton, convex_part, is_convex, newton_step
 
 
 def _definite(rng, size):
@@ -52,3 +53,15 @@ def test_a_coordinate_at_its_bound_stays_while_it_pushes_outwards():
         np.eye(2)[None], np.array([[1.0, -2.0]]), np.array([1]), np.zeros((1, 1)), np.ones((1, 1))
     )
     assert_allclose(step, [[1.0, 0.0]])
+
+
+@pytest.mark.parametrize("J", [1, 2, 3])
+def test_the_convex_part_leaves_out_negative_eigenvalues(J):
+    rng = np.random.default_rng(4)
+    A = rng.standard_normal((J, J, 50, 2))
+    A = A + np.swapaxes(A, 0, 1)
+    part = np.moveaxis(convex_part(A), (0, 1), (-2, -1))
+    values, vectors = np.linalg.eigh(np.moveaxis(A, (0, 1), (-2, -1)))
+    wanted = np.einsum("...ab,...b,...cb->...ac", vectors, np.maximum(values, 0), vectors)
+    assert_allclose(part, wanted, atol=1e-12)
+    assert is_convex(part).all()
