@@ -15,7 +15,7 @@ from mixexp.explain.calibration import (
     Residuals,
     class_calibration,
     pit_histogram,
-    quantile_residuals,
+    residuals_of_cdf,
 )
 from mixexp.explain.diagnostics import (
     Line,
@@ -112,7 +112,7 @@ def _checks(
     if model.classifies:
         proba = estimator.predict_proba(X)
         return {"calibration": class_calibration(proba, y, estimator.classes_)}
-    residuals = quantile_residuals(
+    residuals = residuals_of_cdf(
         estimator.cdf(X, y, **inputs),
         estimator.cdf_left(X, y, **inputs),
         np.asarray(estimator.predict(X, **inputs)).ravel(),

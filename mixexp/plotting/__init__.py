@@ -3,6 +3,7 @@
 from mixexp.plotting.checks import plot_calibration, plot_residuals
 from mixexp.plotting.criteria import plot_criteria, plot_criterion_curves
 from mixexp.plotting.dendrogram import plot_dendrogram
+from mixexp.plotting.diagnostics import plot_gate_calibration, plot_influence, plot_worm
 from mixexp.plotting.model import plot_fit_lines, plot_gate_regions, plot_partial_effects
 from mixexp.plotting.path import plot_path
 from mixexp.plotting.path_scores import plot_path_curves, plot_path_surface
@@ -15,7 +16,9 @@ __all__ = [
     "plot_criterion_curves",
     "plot_dendrogram",
     "plot_fit_lines",
+    "plot_gate_calibration",
     "plot_gate_regions",
+    "plot_influence",
     "plot_jump",
     "plot_partial_effects",
     "plot_path",
@@ -24,4 +27,5 @@ __all__ = [
     "plot_residuals",
     "plot_slope",
     "plot_stability",
+    "plot_worm",
 ]

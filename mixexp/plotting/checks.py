@@ -15,7 +15,7 @@ def plot_residuals(residuals: Any, kind: str = "qq", ax: Any = None) -> Any:
     Parameters
     ----------
     residuals : Residuals
-        From `mixexp.explain.calibration.quantile_residuals`.
+        From `mixexp.explain.quantile_residuals`.
     kind : {"qq", "fitted"}
         Against normal quantiles with a 95 % pointwise band, or against the predicted mean.
     ax : Axes, optional

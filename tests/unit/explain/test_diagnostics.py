@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from mixexp import MoERegressor
-from mixexp.explain.calibration import class_calibration, pit_histogram, quantile_residuals
+from mixexp.explain.calibration import class_calibration, pit_histogram, residuals_of_cdf
 from mixexp.explain.diagnostics import line, partial_effects
 from mixexp.explain.explanation import expert_table, gate_table
 from mixexp.tables.model import TableModel
@@ -29,13 +29,13 @@ def test_residuals_of_a_continuous_law_invert_it() -> None:
     z = np.linspace(-2, 2, 9)
     from scipy.stats import norm
 
-    found = quantile_residuals(norm.cdf(z), norm.cdf(z), z)
+    found = residuals_of_cdf(norm.cdf(z), norm.cdf(z), z)
     assert_allclose(found.residuals, z, atol=1e-9)
 
 
 def test_residuals_of_counts_lie_in_their_step_and_are_seeded() -> None:
     low, high = np.array([0.1, 0.5]), np.array([0.4, 0.9])
-    first, again = (quantile_residuals(high, low, low) for _ in range(2))
+    first, again = (residuals_of_cdf(high, low, low) for _ in range(2))
     assert np.all((first.uniform >= low) & (first.uniform <= high))
     assert_allclose(first.uniform, again.uniform)
 

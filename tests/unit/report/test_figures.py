@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mixexp.explain.calibration import class_calibration, pit_histogram, quantile_residuals
+from mixexp.explain.calibration import class_calibration, pit_histogram, residuals_of_cdf
 from mixexp.explain.diagnostics import Line, PartialEffect, Surface
 from mixexp.plotting import (
     plot_calibration,
@@ -56,7 +56,7 @@ def test_planes_are_drawn(kind: str, classes: tuple[str, ...]) -> None:
 
 def test_checks_are_drawn() -> None:
     uniform = np.random.default_rng(0).uniform(size=50)
-    residuals = quantile_residuals(uniform, uniform, uniform)
+    residuals = residuals_of_cdf(uniform, uniform, uniform)
     assert svg(lambda ax: plot_residuals(residuals, "qq", ax))
     assert svg(lambda ax: plot_residuals(residuals, "fitted", ax))
     assert svg(lambda ax: plot_calibration(pit_histogram(uniform), ax))

@@ -1,0 +1,191 @@
+"""Quantile residuals of a fitted mixture, their worms, and envelopes that know of the fit."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+
+from mixexp.explain.calibration import (
+    Envelope,
+    Residuals,
+    normal_envelope,
+    residuals_of_cdf,
+)
+
+Floats = NDArray[np.float64]
+# Absolute coefficients beyond which van Buuren and Fredriks (2001) speak of a misfit.
+ALARMING = np.array([0.10, 0.10, 0.05, 0.03])
+
+
+def quantile_residuals(
+    model: Any, X: Any, y: Any, *, random_state: int | None = 0, **inputs: Any
+) -> Residuals:
+    """Randomised quantile residuals: standard normal where the model holds.
+
+    r = Phi^-1(F(y | x)); for counts F is drawn uniformly between P(Y < y | x) and P(Y <= y | x)
+    (Dunn and Smyth, 1996, Journal of Computational and Graphical Statistics 5, 236-244).
+
+    Parameters
+    ----------
+    model : fitted MoERegressor
+    X : array-like of shape (n, p)
+        The rows of the fit, or new ones.
+    y : array-like of shape (n,)
+    random_state : int or None
+        Seed of the draws for counts. Look at a few: what they show alike is the model's.
+    **inputs
+        Row-wise inputs ``offset``, ``exposure``, ``trials``.
+
+    Returns
+    -------
+    Residuals
+
+    Raises
+    ------
+    ValueError
+        If the model has several responses or classes.
+    """
+    check_one_number(model, "quantile_residuals")
+    return residuals_of_cdf(
+        model.cdf(X, y, **inputs),
+        model.cdf_left(X, y, **inputs),
+        model.predict(X, **inputs),
+        random_state=random_state,
+    )
+
+
+def check_one_number(model: Any, what: str) -> None:
+    """Raise a ValueError unless the fitted model predicts one number."""
+    if hasattr(model, "classes_"):
+        raise ValueError(f"{what} is for numbers; for classes see class_calibration.")
+    if getattr(model, "_n_outputs", 0):
+        raise ValueError(f"{what} needs one response; fit the responses one by one.")
+
+
+def refitted_envelope(
+    model: Any, X: Any, y: Any, *, level: float = 0.95, n_draws: int = 99,
+    random_state: int | None = 0, sample_weight: Any = None, **inputs: Any,
+) -> Envelope:  # fmt: skip
+    """Pointwise envelope of sorted residuals when the model is true and its parameters estimated.
+
+    Every sample is drawn from the fitted model and fitted again, beginning at its parameters
+    (Atkinson, 1981, Biometrika 68, 13-20). It is narrower than `normal_envelope`, which takes the
+    parameters as known.
+
+    Parameters
+    ----------
+    model : fitted MoERegressor
+    X, y : arrays
+        The rows of the fit.
+    level : float
+    n_draws : int
+        Samples, and so fits.
+    random_state : int or None
+    sample_weight, **inputs
+        As in the fit.
+    """
+    check_one_number(model, "refitted_envelope")
+    if not 0 < level < 1 or n_draws < 2 / (1 - level) - 1:
+        raise ValueError(
+            f"level={level} needs n_draws of at least {np.ceil(2 / (1 - level)) - 1:.0f}; got "
+            f"{n_draws}."
+        )
+    rng = np.random.default_rng(random_state)
+    weight = {} if sample_weight is None else {"sample_weight": sample_weight}
+    found = []
+    for _ in range(n_draws):
+        drawn = model.sample(X, rng, **inputs)
+        again = clone(model).set_params(start=model)
+        with warnings.catch_warnings():
+            # one of many samples may stop early; its residuals are still those of its fit
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            again.fit(X, drawn, **weight, **inputs)
+        seed = int(rng.integers(2**31))
+        found.append(np.sort(quantile_residuals(again, X, drawn, random_state=seed, **inputs)
+                             .residuals))  # fmt: skip
+    lower, upper = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return Envelope(lower, upper, level, "refitted")
+
+
+@dataclass(frozen=True)
+class Worm:
+    """A detrended normal QQ plot of some of the rows.
+
+    Attributes
+    ----------
+    label : str
+        Which rows: an interval of a column, or "all rows".
+    theoretical, deviation : ndarray of shape (n,)
+        Normal quantiles, and the sorted residuals less them.
+    lower, upper : ndarray of shape (n,)
+        Pointwise 95 % band of the deviations under the model.
+    coefficients : ndarray of shape (4,)
+        Of the cubic through the worm. Constant: the mean is too low (positive) or too high; slope:
+        the spread is too small or too large; square: skewness; cube: tails.
+    alarming : ndarray of bool of shape (4,)
+        Coefficients beyond 0.10, 0.10, 0.05 and 0.03 (van Buuren and Fredriks, 2001).
+    outside : float
+        Share of the points outside the band.
+    """
+
+    label: str
+    theoretical: Floats
+    deviation: Floats
+    lower: Floats
+    upper: Floats
+    coefficients: Floats
+    alarming: NDArray[np.bool_]
+    outside: float
+
+
+def worms(residuals: Residuals, by: Any = None, *, bins: int = 4, name: str = "x") -> list[Worm]:
+    """Worm plots: where along a column the residuals are not normal, and how.
+
+    van Buuren and Fredriks (2001), "Worm plot: a simple diagnostic device for modelling growth
+    reference curves", Statistics in Medicine 20, 1259-1277.
+
+    Parameters
+    ----------
+    residuals : Residuals
+        From `quantile_residuals`.
+    by : array-like of shape (n,) or None
+        Values of a column, or predictions; None is one worm of all rows.
+    bins : int
+        Intervals of ``by`` with equal numbers of rows.
+    name : str
+        Name of ``by`` for the labels.
+    """
+    if by is None:
+        return [_worm(residuals.residuals, "all rows")]
+    by = np.asarray(by, dtype=float).ravel()
+    if len(by) != len(residuals.residuals):
+        raise ValueError(f"by has {len(by)} values for {len(residuals.residuals)} residuals.")
+    if bins < 1 or len(by) < 8 * bins:
+        raise ValueError(f"{bins} worms need at least {8 * max(bins, 1)} rows; got {len(by)}.")
+    groups = np.array_split(np.argsort(by, kind="stable"), bins)
+    return [
+        _worm(residuals.residuals[g], f"{name} {by[g].min():.4g} to {by[g].max():.4g}")
+        for g in groups
+    ]
+
+
+def _worm(values: Floats, label: str) -> Worm:
+    n = len(values)
+    theoretical = special.ndtri((np.arange(1, n + 1) - 0.5) / n)
+    deviation = np.sort(values) - theoretical
+    band = normal_envelope(n)
+    lower, upper = band.lower - theoretical, band.upper - theoretical
+    degree = min(3, n - 1)
+    cubic = np.zeros(4)
+    cubic[: degree + 1] = np.polynomial.polynomial.polyfit(theoretical, deviation, degree)
+    outside = float(np.mean((deviation < lower) | (deviation > upper)))
+    return Worm(
+        label, theoretical, deviation, lower, upper, cubic, np.abs(cubic) > ALARMING, outside
+    )

@@ -1,0 +1,94 @@
+"""Worm plots, influence, and the reliability of a gate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mixexp.plotting._style import GRID, MUTED, axes, colour, label, legend
+
+
+def plot_worm(worm: Any, ax: Any = None) -> Any:
+    """A detrended normal QQ plot with its cubic and a pointwise 95 % band.
+
+    Parameters
+    ----------
+    worm : Worm
+        One of `mixexp.explain.worms`.
+    ax : Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+        The drawing.
+    """
+    ax = axes(ax)
+    q = worm.theoretical
+    ax.fill_between(q, worm.lower, worm.upper, color=GRID, lw=0, label="95 % band")
+    ax.axhline(0, color=MUTED, lw=0.8)
+    ax.scatter(q, worm.deviation, s=10, color=colour(0), lw=0, alpha=0.8)
+    ax.plot(q, np.polynomial.polynomial.polyval(q, worm.coefficients), color=colour(1), lw=1.5)
+    reach = 1.1 * max(np.abs(worm.deviation).max(), 0.3)
+    ax.set_ylim(-reach, reach)
+    label(ax, "Normal quantile", "Deviation", f"Worm plot, {worm.label}")
+    legend(ax, loc="upper left")
+    return ax
+
+
+def plot_influence(influence: Any, ax: Any = None, names: int = 5) -> Any:
+    """Cook's distances of the rows, the largest ones with their positions.
+
+    Parameters
+    ----------
+    influence : Influence
+        From `mixexp.explain.influence`.
+    ax : Axes, optional
+        Where to draw.
+    names : int
+        Rows that are numbered.
+
+    Returns
+    -------
+    Axes
+        The drawing.
+    """
+    ax = axes(ax)
+    cook = np.nan_to_num(influence.cook)
+    ax.vlines(np.arange(len(cook)), 0, cook, color=colour(0), lw=1)
+    for row in influence.largest(names):
+        ax.annotate(
+            str(row), (row, cook[row]), (0, 3), textcoords="offset points", ha="center", fontsize=8
+        )
+    ax.set_ylim(0, 1.12 * max(cook.max(), 1e-12))
+    label(ax, "Row", "Cook's distance", "Influence on the fit")
+    return ax
+
+
+def plot_gate_calibration(calibration: Any, ax: Any = None) -> Any:
+    """Mean posterior probabilities against those of the gate, with two standard errors.
+
+    Parameters
+    ----------
+    calibration : GateCalibration
+        From `mixexp.explain.gate_calibration`.
+    ax : Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+        The drawing.
+    """
+    ax = axes(ax)
+    ax.plot([0, 1], [0, 1], color=MUTED, lw=0.8)
+    for k, (gate, posterior, error) in enumerate(
+        zip(calibration.gate, calibration.posterior, calibration.error, strict=True)
+    ):
+        ax.errorbar(
+            gate, posterior, 2 * error, fmt="o", ms=4, lw=1, color=colour(k), label=f"expert {k}"
+        )
+    label(ax, "Gate probability", "Mean posterior probability", "Calibration of the gate")
+    legend(ax, loc="upper left")
+    return ax
