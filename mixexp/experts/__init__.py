@@ -1,6 +1,11 @@
 """Expert families: the density of y given x inside one expert."""
 
 from .base import Expert
+
+# the first family of the registry is the default
+from .gaussian import GaussianExpert
+
+# isort: split
 from .beta import BetaExpert
 from .binomial import BinomialExpert
 from .counts import (
@@ -17,7 +22,6 @@ from .distributional import (
     RowParameter,
 )
 from .gamma import GammaExpert
-from .gaussian import GaussianExpert
 from .glm import GLMExpert, GLMParams, GLMStatistics
 from .heteroscedastic import HeteroscedasticGaussianExpert
 from .inverse_gaussian import InverseGaussianExpert
