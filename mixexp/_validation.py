@@ -87,6 +87,58 @@ def row_inputs(expert, n, *, offset=None, exposure=None, trials=None):
     return offset, check_row_input(trials, "trials", n, whole=True)
 
 
+PRIOR_LIKELIHOODS = ("conditional", "evidential")
+
+
+def check_expert_prior(values, n, K, likelihood, weight):
+    """(n, K) weights with a maximum of one in every row, or None where no row says anything.
+
+    Raises
+    ------
+    ValueError
+        On another shape, negative or infinite weights, a row without an admitted expert, or
+        where the rows leave a conditional gate undetermined.
+    """
+    if likelihood not in PRIOR_LIKELIHOODS:
+        raise ValueError(
+            f"prior_likelihood must be one of {PRIOR_LIKELIHOODS}; got {likelihood!r}."
+        )
+    if values is None:
+        return None
+    prior = np.array(values, dtype=np.float64)
+    if prior.shape != (n, K):
+        raise ValueError(
+            f"expert_prior needs one row of weights per row of X and one column per expert, "
+            f"shape ({n}, {K}); got {prior.shape}."
+        )
+    unknown = np.isnan(prior)
+    if np.any(unknown.any(axis=1) != unknown.all(axis=1)):
+        raise ValueError(
+            "expert_prior: a row is NaN as a whole (nothing is known) or not at all; row "
+            f"{int(np.argmax(unknown.any(axis=1) & ~unknown.all(axis=1)))} is NaN in part."
+        )
+    prior[unknown] = 1.0
+    if not np.isfinite(prior).all() or prior.min() < 0:
+        raise ValueError("expert_prior must be finite and not negative; zero excludes an expert.")
+    top = prior.max(axis=1, keepdims=True)
+    if not top.min() > 0:
+        raise ValueError(
+            f"expert_prior: row {int(top.argmin())} excludes every expert. Use a row of ones or "
+            "NaN where nothing is known."
+        )
+    prior /= top
+    if (prior == 1).all():
+        return None
+    counted = prior if weight is None else prior[weight > 0]
+    if likelihood == "conditional" and ((counted > 0).sum(axis=1) == 1).all():
+        raise ValueError(
+            "expert_prior names one expert in every row, and the conditional likelihood then says "
+            "nothing of the gate. Use prior_likelihood='evidential', which fits the gate to the "
+            "named experts."
+        )
+    return prior
+
+
 def check_n_experts(n_experts, n_rows):
     """K as an int, no larger than the number of rows with positive weight."""
     if (

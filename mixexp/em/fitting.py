@@ -14,6 +14,7 @@ from . import wide, working_set
 from .checkpoint import Checkpoint, fingerprint
 from .driver import EM
 from .engines import MemoryEngine
+from .informed import informed_start
 from .model import MoEModel
 from .params import MoEParams, stack, take
 from .regular import count_units, is_regular
@@ -119,6 +120,11 @@ def _besides(model, engine, solver, result):
 
 
 def _fit_wide(model, rows, start, solver, seed, n_jobs, given, callback, on_search) -> Fit:
+    if rows.prior is not None:
+        raise ValueError(
+            f"expert_prior= is not available for sparse penalties on more than {wide.WIDE} "
+            "columns: they are fitted on working sets. Choose fewer columns or an L2 penalty."
+        )
     if solver.checkpoint is not None:
         raise ValueError(
             f"EM(checkpoint=...) is not available for sparse penalties on more than {wide.WIDE} "
@@ -153,6 +159,8 @@ def judge_run(model: MoEModel, rows: Rows, run: working_set.SparseRun, optima, n
 def _search(model, rows, start, seed, given) -> StartResult:
     if start is None:
         return StartResult(given[0], [])
+    if rows.prior is not None:
+        return informed_start(model, rows, start, seed, given)
     return start.search(model, rows, seed=seed, given=given)
 
 
@@ -165,6 +173,7 @@ def _checkpoint(model, rows, solver, start, seed, given):
         if name not in ("checkpoint", "checkpoint_every", "resume", "max_passes")
     }
     description = f"{model.K} {model.gate!r} {model.expert!r} {settings} {start!r} {seed}"
+    description += f" {model.prior_likelihood}"
     description += f" {model.gate_columns.tolist()} {model.expert_columns.tolist()}"
     description += "".join(f" {model.pack(stack([params])).tobytes().hex()}" for params in given)
     mark = fingerprint(rows, description)

@@ -30,6 +30,8 @@ class MoEModel(NamedTuple):
     n_classes : int
         For a classification family; the rows of a batch may lack the last ones. 0: as many as
         the rows show.
+    prior_likelihood : {"conditional", "evidential"} or None
+        How a fit read `Rows.prior`; None without one.
     """
 
     gate: Any
@@ -39,6 +41,15 @@ class MoEModel(NamedTuple):
     expert_columns: np.ndarray
     scaling: Scaling
     n_classes: int = 0
+    prior_likelihood: str | None = None
+
+    def check_without_prior(self, what: str):
+        """Refuse what holds only where the fit maximised the likelihood without a prior."""
+        if self.prior_likelihood is not None:
+            raise ValueError(
+                f"{what} is for fits without expert_prior=: with one another objective was "
+                "maximised, whose derivatives are not those of log p(y | x). Refit without it."
+            )
 
     # --- one parameter set, one block of rows -----------------------------------------------
 
@@ -85,8 +96,23 @@ class MoEModel(NamedTuple):
 
     def log_likelihood(self, params, rows: Rows):
         """(n,) the rows' terms of the objective: log p(y | x), or log p(x, y) of a joint gate."""
+        if rows.prior is not None:
+            joint = self.log_joint(params, rows) + self._log_prior(rows)
+            return log_sum_exp(joint) - self._log_admitted(self.log_gate(params, rows.X), rows)
         gate = log_sum_exp(self.gate.log_joint(params.gate, self.gate_design(rows.X)))
         return self.log_prob(params, rows) + gate - self._log_x_unit
+
+    def _log_prior(self, rows: Rows):
+        """(n, K) logarithms of the prior; -inf for an expert that a row excludes."""
+        assert rows.prior is not None
+        with np.errstate(divide="ignore"):
+            return np.log(rows.prior)
+
+    def _log_admitted(self, log_gate, rows: Rows):
+        """(n,) what is known before y is seen: log sum_k omega_k pi_k(x), where conditioned on."""
+        if self.prior_likelihood != "conditional":
+            return np.zeros(rows.n)
+        return log_sum_exp(log_gate + self._log_prior(rows))
 
     @property
     def _log_x_unit(self) -> float:
@@ -102,8 +128,9 @@ class MoEModel(NamedTuple):
         return float(np.log(self.scaling.y_scale).sum()) + self._log_x_unit
 
     def responsibilities(self, params, rows: Rows):
-        """(n, K) posterior probabilities of the experts."""
-        return np.exp(log_softmax(self.log_joint(params, rows)))
+        """(n, K) posterior probabilities of the experts, given the rows' prior if any."""
+        joint = self.log_joint(params, rows)
+        return np.exp(log_softmax(joint if rows.prior is None else joint + self._log_prior(rows)))
 
     def statistics(self, params, rows: Rows, resp=None) -> PassResult:
         """Log-likelihood and additive statistics of a block.
@@ -114,10 +141,18 @@ class MoEModel(NamedTuple):
         X_gate = self.gate_design(rows.X)
         X_expert = self.expert_design(rows.X)
         y, offset = self.scaling.target(rows.y), self.scaled_offset(rows)
-        joint = self.gate.log_joint(params.gate, X_gate) + self.expert.log_density(
+        gate_terms = self.gate.log_joint(params.gate, X_gate)
+        joint = gate_terms + self.expert.log_density(
             params.expert, X_expert, y, offset, rows.trials
         )
-        log_p = log_sum_exp(joint)
+        conditioned = {}
+        if rows.prior is None:
+            log_p = log_sum_exp(joint)
+        else:
+            joint = joint + self._log_prior(rows)
+            log_p = log_sum_exp(joint) - self._log_admitted(gate_terms, rows)
+            if self.prior_likelihood == "conditional":
+                conditioned = {"log_prior": self._log_prior(rows)}
         if resp is None:
             resp = np.exp(log_softmax(joint))
         resp = resp * weight[:, None]
@@ -125,7 +160,7 @@ class MoEModel(NamedTuple):
         return PassResult(
             np.asarray(loglik),
             Statistics(
-                self.gate.statistics(params.gate, X_gate, resp, weight),
+                self.gate.statistics(params.gate, X_gate, resp, weight, **conditioned),
                 self.expert.statistics(
                     params.expert, X_expert, y, resp, weight, offset, rows.trials
                 ),

@@ -22,6 +22,8 @@ class Rows(NamedTuple):
     y : (n, m) float64
         Targets; class codes for a classification family (m = 1).
     weight, offset, trials : (n,) float64 or None
+    prior : (n, K) float64 or None
+        What is known of the rows' experts: weights >= 0 with a maximum of one in every row.
     """
 
     X: np.ndarray | sparse.csr_array
@@ -29,6 +31,7 @@ class Rows(NamedTuple):
     weight: np.ndarray | None = None
     offset: np.ndarray | None = None
     trials: np.ndarray | None = None
+    prior: np.ndarray | None = None
 
     @property
     def n(self) -> int:
@@ -40,8 +43,8 @@ class Rows(NamedTuple):
 
     def take(self, index) -> Rows:
         """The rows of a slice or of an index array."""
-        weight, offset, trials = (None if part is None else part[index] for part in self[2:])
-        return Rows(self.X[index], self.y[index], weight, offset, trials)
+        others = (None if part is None else part[index] for part in self[2:])
+        return Rows(self.X[index], self.y[index], *others)
 
 
 INDEPENDENT = 1e-8  # share of a column's variance that the columns before it must leave

@@ -54,10 +54,12 @@ class Optimum(NamedTuple):
 
 
 class StartResult(NamedTuple):
-    """params : MoEParams, one set on the model's scale; optima : list of `Optimum`, best first."""
+    """params : MoEParams, one set on the model's scale; optima : list of `Optimum`, best first;
+    pool : parameters of the optima in the same order, where the search kept them."""
 
     params: MoEParams
     optima: list[Optimum]
+    pool: Sequence[MoEParams] = ()
 
 
 class MultiStart(Component):
@@ -121,13 +123,11 @@ class MultiStart(Component):
         ladder = _Ladder(self, local, table, seed)
         with single_threaded_blas():
             pool = ladder.climb(model.K, known)
-        best = int(pool.order[0])
-        params = model.rescale(take(pool.params, best), scaling)
-        return StartResult(params, _describe(ladder, pool))
+        met = [model.rescale(take(pool.params, int(i)), scaling) for i in pool.order]
+        return StartResult(met[0], describe(ladder.model, ladder.total, pool), met)
 
 
-def _describe(ladder, pool: Pool) -> list[Optimum]:
-    model, total = ladder.model, ladder.total
+def describe(model: MoEModel, total: float, pool: Pool) -> list[Optimum]:
     penalty = model._replace(K=pool.mass.shape[1]).penalty(pool.params)
     optima = []
     for place, i in enumerate(pool.order):

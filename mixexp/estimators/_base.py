@@ -15,6 +15,7 @@ from .. import experts as _experts  # noqa: F401  (fills the registries)
 from .._component import EXPERTS, GATES, resolve
 from .._validation import (
     check_columns,
+    check_expert_prior,
     check_n_experts,
     check_weight,
     check_X,
@@ -87,7 +88,9 @@ class BaseMoE(InferenceMixin, JointMixin, CallbackSupportMixin, BaseEstimator):
         gate, expert, rows = self._checked(X, y, sample_weight, **inputs)
         return self._model(gate, expert, rows), rows
 
-    def _checked(self, X, y, sample_weight, **inputs) -> tuple[Gate, Expert, Rows]:
+    def _checked(
+        self, X, y, sample_weight, *, expert_prior=None, prior_likelihood="conditional", **inputs
+    ) -> tuple[Gate, Expert, Rows]:
         """The parts and the rows, from the user's input."""
         gate, expert = self._parts()
         X, target = self._check_data(X, y, expert)
@@ -102,14 +105,20 @@ class BaseMoE(InferenceMixin, JointMixin, CallbackSupportMixin, BaseEstimator):
             chosen = columns_with_density(rows, self._gate_columns, gate.needs_independent_columns)
             self._gate_columns = chosen
         positive = rows.n if rows.weight is None else int(np.count_nonzero(rows.weight))
-        check_n_experts(self.n_experts, positive)
-        return gate, expert, rows
+        K = check_n_experts(self.n_experts, positive)
+        prior = check_expert_prior(expert_prior, rows.n, K, prior_likelihood, rows.weight)
+        if prior is not None:
+            gate = gate.for_prior()
+        return gate, expert, rows._replace(prior=prior)
 
     @with_callbacks
     def _fit(self, X, y, sample_weight, **inputs):
         gate, expert, given_rows = self._checked(X, y, sample_weight, **inputs)
         rows = compact(given_rows)
         model = self._model(gate, expert, rows)
+        if rows.prior is not None:
+            likelihood = inputs.get("prior_likelihood", "conditional")
+            model = model._replace(prior_likelihood=likelihood)
         start, given = self._start(model, given_rows)
         tasks = FitTasks(
             self,

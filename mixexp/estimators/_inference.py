@@ -82,6 +82,7 @@ class InferenceMixin:
             information that is singular, a penalty, a part that is not smooth. The message names
             the reason and what remains valid.
         """
+        self._model_.check_without_prior("inference")
         rows = self._rows(X, y, **inputs)
         weight = self._weights(check_weight(sample_weight, rows.X), y)
         rows = rows._replace(weight=weight)

@@ -95,6 +95,8 @@ def to_tree(model) -> dict[str, Any]:
     if hasattr(model, "_online_"):
         fitted["online"] = namedtuple_to_tree(model._online_)
     extra = model._extra()
+    if inner.prior_likelihood is not None:
+        fitted["prior_likelihood"] = inner.prior_likelihood
     if extra:
         fitted["extra"] = extra
     if hasattr(model, "feature_names_in_"):
@@ -128,7 +130,8 @@ def from_tree(tree: dict[str, Any]) -> Any:
     K = model._params_.gate[0].shape[0]
     columns = fitted["gate_columns"], fitted["expert_columns"]
     n_classes = len(fitted.get("classes_", ()))
-    model._model_ = MoEModel(gate, expert, K, *columns, scaling, n_classes)
+    prior = fitted.get("prior_likelihood")
+    model._model_ = MoEModel(gate, expert, K, *columns, scaling, n_classes, prior)
     model._gate_columns, model._expert_columns = fitted["gate_columns"], fitted["expert_columns"]
     for name in ("feature_names_in_", "classes_"):
         if name in fitted:

@@ -92,7 +92,18 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
     (88,)
     """
 
-    def fit(self, X, y, sample_weight=None, *, offset=None, exposure=None, trials=None):
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        offset=None,
+        exposure=None,
+        trials=None,
+        expert_prior=None,
+        prior_likelihood="conditional",
+    ):
         """Fit by EM from many starts.
 
         Parameters
@@ -105,6 +116,14 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
         offset, exposure, trials : array-like (n,) or None
             Row-wise inputs of the families that take them: an offset is added to the linear
             predictor, an exposure enters as log(exposure), and trials are the binomial totals.
+        expert_prior : array-like (n, K) or None
+            What is known of the rows' experts: weights omega >= 0, up to a factor in every row.
+            Zero excludes an expert; a row of equal weights or of NaN says nothing.
+        prior_likelihood : {"conditional", "evidential"}, default="conditional"
+            A row's term of the objective: log (sum_k omega_k pi_k f_k / sum_k omega_k pi_k), where
+            a prior tells experts apart and leaves the gate alone, or log sum_k omega_k pi_k f_k
+            (Denoeux, 2013, IEEE Trans. Knowl. Data Eng. 25, 119-130), where it also teaches the
+            gate: a row of one named expert is then a labelled row.
 
         Returns
         -------
@@ -115,7 +134,10 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
         ValueError
             If the input is unusable, or the target lies outside the family's support.
         """
-        return self._fit(X, y, sample_weight, offset=offset, exposure=exposure, trials=trials)
+        inputs = {"offset": offset, "exposure": exposure, "trials": trials}
+        if expert_prior is not None:
+            inputs |= {"expert_prior": expert_prior, "prior_likelihood": prior_likelihood}
+        return self._fit(X, y, sample_weight, **inputs)
 
     @available_if(learns_online)
     def partial_fit(self, X, y, sample_weight=None, *, offset=None, exposure=None, trials=None):

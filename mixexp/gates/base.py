@@ -21,6 +21,21 @@ class Gate(Part):
         """The gate as it is fitted to so many rows: itself, unless a setting depends on them."""
         return self
 
+    def for_prior(self):
+        """The gate as it is fitted where a prior of the rows' experts is given.
+
+        Its `statistics` then take ``log_prior`` (n, K): the gate's term of a row is conditional on
+        the prior, log pi_k - log sum_c omega_c pi_c.
+
+        Raises
+        ------
+        ValueError
+            If the gate has no such statistics.
+        """
+        raise ValueError(
+            f"expert_prior= needs gate='softmax' or 'constant'; the gate is {type(self).__name__}."
+        )
+
     @abstractmethod
     def initial(self, K, q):
         """Neutral parameters: equal probabilities."""

@@ -85,8 +85,13 @@ class SoftmaxGate(Gate):
     def log_prob(self, params, X):
         return log_softmax(linear(X, params.coef))
 
-    def statistics(self, params, X, resp, weight):
-        prob = np.exp(self.log_prob(params, X))
+    def for_prior(self):
+        return self
+
+    def statistics(self, params, X, resp, weight, log_prior=None):
+        logits = linear(X, params.coef)
+        # given the prior the classes of a row are those of logits shifted by its logarithm
+        prob = np.exp(log_softmax(logits if log_prior is None else logits + log_prior))
         k, l = class_pairs(prob.shape[1])
         q = X.shape[1]
         pairs = (
@@ -221,6 +226,10 @@ class ConstantGate(SoftmaxGate):
 
     def for_rows(self, n_distinct):
         return self
+
+    def for_prior(self):
+        """A softmax gate without columns: shares given a prior have no closed form."""
+        return SoftmaxGate()
 
     def m_step(self, params, stats):
         total = stats.weight[..., None]

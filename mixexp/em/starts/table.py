@@ -66,17 +66,21 @@ def hash_rows(rows: Rows):
     """(n,) uint64: a hash of every row's values; the weight is not among them.
 
     Values enter as float64 with -0.0 = 0.0, and a zero adds nothing, so that a sparse row and its
-    dense copy have the same hash. A missing offset equals an offset of zero.
+    dense copy have the same hash. A missing offset equals an offset of zero. Rows of different
+    priors of the experts differ.
     """
     p, m = rows.X.shape[1], rows.y.shape[1]
-    keys = mix((np.arange(p + m + 2, dtype=np.uint64) + np.uint64(1)) * _GOLDEN)
+    K = 0 if rows.prior is None else rows.prior.shape[1]
+    keys = mix((np.arange(p + m + 2 + K, dtype=np.uint64) + np.uint64(1)) * _GOLDEN)
     out = np.empty(rows.n, dtype=np.uint64)
     for block in blocks(rows.n):
         part = rows.take(block)
         total = _hash_matrix(part.X, keys[:p]) + _hash_dense(part.y, keys[p : p + m])
-        for extra, key in ((part.offset, keys[-2]), (part.trials, keys[-1])):
+        for extra, key in ((part.offset, keys[p + m]), (part.trials, keys[p + m + 1])):
             if extra is not None:
                 total = total + _hash_values(extra, key)
+        if part.prior is not None:
+            total = total + _hash_dense(part.prior, keys[p + m + 2 :])
         out[block] = mix(total)
     return out
 

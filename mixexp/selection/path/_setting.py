@@ -66,6 +66,10 @@ def setting(path, X, y, sample_weight, inputs, max_columns: float = np.inf) -> S
     """The setting of a `MoEPath` on given rows."""
     template = _template(path)
     gate, expert, given = template._checked(X, y, sample_weight, **inputs)
+    if given.prior is not None:
+        raise ValueError(
+            "A path takes no expert_prior=; fit MoERegressor with one penalty instead."
+        )
     rows = compact(given)
     model = template._model(gate, expert, rows)
     start, seed = _search(template), _seed(path.random_state)

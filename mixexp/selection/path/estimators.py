@@ -171,7 +171,9 @@ class LassoMoERegressorCV(ChosenOnPath, MoERegressor):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(self, X, y, sample_weight=None, *, offset=None, exposure=None, trials=None):
+    def fit(  # type: ignore[override]  # a path takes no prior of the rows' experts
+        self, X, y, sample_weight=None, *, offset=None, exposure=None, trials=None
+    ):
         """Walk the path, choose the strengths, and keep the mixture that was fitted with them.
 
         Parameters
