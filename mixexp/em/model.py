@@ -243,12 +243,13 @@ class MoEModel(NamedTuple):
         if not self.expert.batches:
             return new
         value = self._expert_value(params, rows, resp)
+        enough = 1e-6 * rows.total_weight
         for _ in range(GIVEN_STEPS):
             share = 1.0
             while (reached := self._expert_value(new, rows, resp)) < value and share > 1e-3:
                 share *= 0.5
                 new = tree_map(lambda a, b: 0.5 * (a + b), params, new)
-            if not reached > value + 1e-6 * resp.sum():
+            if not reached > value + enough:
                 return new if reached >= value else params
             params, value = new, reached
             new = self._m_step_given(params, rows, resp)
