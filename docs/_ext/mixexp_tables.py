@@ -39,6 +39,15 @@ def _experts() -> Iterator[list[str]]:
         yield [f"``{name}``", links, ", ".join(part.takes) or "none", names.get(name, "none")]
 
 
+def _gates() -> Iterator[list[str]]:
+    parts = _registry("GATES", "mixexp.gates")
+
+    yield ["``gate=``", "Class", "What it is"]
+    for name, part in parts.items():
+        first = (part.__doc__ or "").strip().split("\n")[0]
+        yield [f"``{name}``", f"``{part.__name__}``", f"``{first}``"]
+
+
 def _criteria() -> Iterator[list[str]]:
     parts = _registry("CRITERIA", "mixexp.selection")
 
@@ -58,6 +67,7 @@ def _penalties() -> Iterator[list[str]]:
 TABLES = {
     "status": _statuses,
     "experts": _experts,
+    "gates": _gates,
     "criteria": _criteria,
     "penalties": _penalties,
 }

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels.designs import weighted_grams
-from ..kernels.reference import class_pairs
 from ..penalties import is_active
 from . import wide, working_set
 from .checkpoint import Checkpoint, fingerprint
@@ -18,7 +17,7 @@ from .informed import informed_start
 from .model import MoEModel
 from .params import MoEParams, stack, take
 from .regular import count_units, is_regular
-from .rows import Rows, columns_with_density
+from .rows import Rows, blocks, columns_with_density
 from .start import Optimum, StartResult
 from .status import Status
 from .summary import FitSummary, counts, entropies
@@ -120,6 +119,12 @@ def _besides(model, engine, solver, result):
 
 
 def _fit_wide(model, rows, start, solver, seed, n_jobs, given, callback, on_search) -> Fit:
+    if model.gate.own_design:
+        raise ValueError(
+            f"{type(model.gate).__name__}(transform=...) is not available for sparse penalties on "
+            f"more than {wide.WIDE} columns: they are fitted on working sets of the standardised "
+            "columns. Choose fewer columns, an L2 penalty, or transform the columns of X yourself."
+        )
     if rows.prior is not None:
         raise ValueError(
             f"expert_prior= is not available for sparse penalties on more than {wide.WIDE} "
@@ -257,13 +262,25 @@ def _identified(model, rows, params: MoEParams) -> MoEParams:
     gate_columns, expert_columns = model.gate_columns, model.expert_columns
     if max(len(gate_columns), len(expert_columns)) > MANY_COLUMNS:
         return params
-    gate_kept = columns_with_density(rows, gate_columns, True)
-    same = np.array_equal(gate_columns, expert_columns)
-    expert_kept = gate_kept if same else columns_with_density(rows, expert_columns, True)
+    own = model.gate.own_design
+    gate_kept = _kept_in_design(model, rows) if own else _kept(rows, gate_columns)
+    same = not own and np.array_equal(gate_columns, expert_columns)
+    expert_kept = gate_kept if same else _kept(rows, expert_columns)
     return MoEParams(
-        _of_columns(model.gate, params.gate, np.isin(gate_columns, gate_kept)),
-        _of_columns(model.expert, params.expert, np.isin(expert_columns, expert_kept)),
+        _of_columns(model.gate, params.gate, gate_kept),
+        _of_columns(model.expert, params.expert, expert_kept),
     )
+
+
+def _kept(rows, columns):
+    """(len(columns),) bool: the columns that are no linear combination of those before them."""
+    return np.isin(columns, columns_with_density(rows, columns, True))
+
+
+def _kept_in_design(model, rows):
+    """The same of a gate whose methods see other columns than the standardised ones."""
+    parts = [model.gate_design(rows.X[block])[:, 1:] for block in blocks(rows.n)]
+    return _kept(rows._replace(X=np.concatenate(parts)), np.arange(len(model.gate_columns)))
 
 
 def _of_columns(part, own, kept):
@@ -286,25 +303,25 @@ def _conditional(model, engine, params) -> float:
 
 
 def _separates(model, engine, params: Any, stats: Any, units: float) -> bool:
-    """Whether two classes of a softmax gate are split so sharply that no row says how sharply.
+    """Whether two classes of a gate are split so sharply that no row says how sharply.
 
     Under a penalty of the user's the slopes are his; only an unpenalised gate is named. Information
     is counted in rows, along the directions in which the gate's columns vary: none is lost with a
     column that is constant or a copy of another.
     """
-    coef = getattr(params, "coef", None)
     penalised = is_active(getattr(model.gate, "penalty", None))
-    if coef is None or penalised or coef.shape[1] == 1 or len(coef) == 1:
+    found = None if penalised else model.gate.separation(params, stats)
+    if found is None:
         return False
-    k, l = class_pairs(len(coef))
-    steep = np.linalg.norm(coef[k, 1:] - coef[l, 1:], axis=1) > STEEP
+    slopes, information = found
+    steep = np.linalg.norm(slopes, axis=1) > STEEP
     if not steep.any():
         return False
     total = engine.total_weight
     values, vectors = np.linalg.eigh(np.sum(engine.rows_map(functools.partial(_gram, model)), 0))
     basis = vectors / np.sqrt(np.maximum(values / total, COLLINEAR))
     basis = basis[:, values > COLLINEAR * total]
-    information = basis.T @ (stats.pairs[steep] * (units / total)) @ basis
+    information = basis.T @ (information[steep] * (units / total)) @ basis
     return bool(np.linalg.eigvalsh(information)[:, 0].min() < FLAT)
 
 

@@ -54,7 +54,7 @@ class MoEModel(NamedTuple):
     # --- one parameter set, one block of rows -----------------------------------------------
 
     def gate_design(self, X):
-        return design(X, self.gate_columns, self.scaling)
+        return self.gate.design(X, self.gate_columns, self.scaling)
 
     def expert_design(self, X):
         return design(X, self.expert_columns, self.scaling)

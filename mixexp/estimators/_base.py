@@ -224,6 +224,7 @@ class BaseMoE(InferenceMixin, JointMixin, CallbackSupportMixin, BaseEstimator):
         names = self._names()
         n_distinct = count_distinct(rows, MANY_ROWS)
         gate = with_checked_penalty(gate, names[self._gate_columns]).for_rows(n_distinct)
+        gate = gate.for_columns(rows.X, self._gate_columns, rows.weight, int(self.n_experts))
         expert = with_checked_penalty(expert, names[self._expert_columns])
         expert = self._by_position(expert).for_target(rows.y, rows.weight, n_distinct)
         scaling = standardisation(rows, expert.scales_target, expert.scales_target_together)

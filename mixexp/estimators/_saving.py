@@ -52,6 +52,7 @@ def known_classes() -> dict[str, type]:
         FitSummary,
         gates.SoftmaxParams,
         gates.GaussianGateParams,
+        gates.ColumnTransform,
         gates.LowRankGate,
         gates.LowRankParams,
         experts.GLMParams,
@@ -81,6 +82,8 @@ def save(model, path) -> None:
 def to_tree(model) -> dict[str, Any]:
     """A fitted estimator as nested dicts of arrays and plain values."""
     inner = model._model_
+    # first, since its names are the user's where a setting cannot be stored
+    estimator = component_to_tree(_storable(model), known_classes())
     fitted: dict[str, Any] = {name: getattr(model, name) for name in (*_PLAIN, *_ARRAYS)}
     fitted["status_"] = model.status_.name
     fitted["params"] = namedtuple_to_tree(model._params_)
@@ -103,7 +106,7 @@ def to_tree(model) -> dict[str, Any]:
         fitted["feature_names_in_"] = model.feature_names_in_.astype(str)
     if hasattr(model, "classes_"):
         fitted["classes_"] = _labels(model.classes_)
-    return {"estimator": component_to_tree(_storable(model), known_classes()), "fitted": fitted}
+    return {"estimator": estimator, "fitted": fitted}
 
 
 def from_tree(tree: dict[str, Any]) -> Any:

@@ -7,8 +7,10 @@ from .softmax import ConstantGate, SoftmaxGate, SoftmaxParams, SoftmaxStatistics
 # the first gate of the registry is the default
 from .gaussian import GaussianGate, GaussianGateParams, GaussianGateStatistics
 from .low_rank import LowRankGate, LowRankParams
+from .transform import ColumnTransform
 
 __all__ = [
+    "ColumnTransform",
     "ConstantGate",
     "Gate",
     "GaussianGate",

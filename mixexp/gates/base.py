@@ -7,6 +7,7 @@ from abc import abstractmethod
 import numpy as np
 
 from .._part import Part
+from ..scaling import design
 
 
 class Gate(Part):
@@ -16,10 +17,38 @@ class Gate(Part):
     closed_form = False  # True where a compiled M-step takes the shares of the responsibilities
     uses_columns = True  # False for a gate that ignores X
     needs_independent_columns = False  # True where collinear columns have no density
+    own_design = False  # True where `design` is not that of standardised columns
 
     def for_rows(self, n_distinct):
         """The gate as it is fitted to so many rows: itself, unless a setting depends on them."""
         return self
+
+    def for_columns(self, X, columns, weight, K):
+        """The gate as it is fitted to the columns of these rows: itself unless it learns from them.
+
+        Parameters
+        ----------
+        X : (n, p) array or scipy CSR, in the user's units
+        columns : int array
+            The gate's columns of X.
+        weight : (n,) array or None
+        K : int
+        """
+        return self
+
+    def design(self, X, columns, scaling):
+        """(n, q) what the other methods see of the rows X: standardised columns behind ones."""
+        return design(X, columns, scaling)
+
+    def separation(self, params, stats):
+        """How sharply the classes are separated, for a gate whose slopes may grow without bound.
+
+        Returns
+        -------
+        None, or (slopes, information) of the P pairs of classes: (P, q - 1) slopes of their log
+        odds by the columns of the design, and the information (P, q, q) on them and the intercept.
+        """
+        return None
 
     def for_prior(self):
         """The gate as it is fitted where a prior of the rows' experts is given.

@@ -8,6 +8,7 @@ import numpy as np
 
 from .._component import Component
 from ..kernels.reference import log_softmax
+from ..scaling import design
 from ..solvers.covariance import LOG_2PI
 from .gaussian import _dense_parts
 
@@ -34,6 +35,10 @@ class LowRankGate(Component):
     joint = True
     uses_columns = True
     needs_independent_columns = False
+
+    def design(self, X, columns, scaling):
+        """(n, 1 + p) columns of X behind ones."""
+        return design(X, columns, scaling)
 
     def log_classes(self, params, X):
         """(n, K) log densities of a design X (n, 1 + p)."""

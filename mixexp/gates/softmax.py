@@ -20,6 +20,12 @@ from ..solvers import (
     softmax_newton_step,
 )
 from .base import Gate
+from .transform import ColumnTransform, check_temperature, check_transform
+
+NOT_ESTIMATED = (
+    "A temperature is a setting: with linear scores (a, b, tau) and (c a, c b, c tau) are the same "
+    "gate for every c > 0, so that the likelihood does not depend on it."
+)
 
 
 class SoftmaxParams(NamedTuple):
@@ -42,11 +48,11 @@ class SoftmaxStatistics(NamedTuple):
 
 @register(GATES, "softmax")
 class SoftmaxGate(Gate):
-    """pi_k(x) proportional to exp(a_k + b_k' x) over the gate's columns.
+    """pi_k(x) proportional to exp((a_k + b_k' M(x)) / tau) over the gate's columns.
 
-    The coefficients are identified by centring over the classes (sum_k = 0); a difference of
-    two classes is the log odds of one against the other (Jacobs, Jordan, Nowlan and Hinton,
-    1991, Neural Computation 3, 79-87).
+    By default tau = 1 and M(x) = x. The coefficients are identified by centring over the classes
+    (sum_k = 0); a difference of two classes over tau is the log odds of one against the other
+    (Jacobs, Jordan, Nowlan and Hinton, 1991, Neural Computation 3, 79-87).
 
     Parameters
     ----------
@@ -57,23 +63,56 @@ class SoftmaxGate(Gate):
         perfectly and the slopes would grow without bound: there it keeps them finite, at the
         cost of about 0.05 of log-likelihood. It is per unit weight, as penalties are. None: what
         the number n of distinct rows suggests, ``(15 n)^-3`` between 1e-16 and 1e-7.
+    temperature : float, default=1.0
+        tau. It divides the scores and is not estimated: scores that are linear take up any
+        tau (Nguyen, Akbarian and Ho, 2024, ICML, arXiv:2401.13875). It only matters under a
+        penalty, which sees a and b: a small tau then allows a sharp gate at small slopes. What
+        `inference` reports are log odds, (b_k - b_l) / tau.
+    transform : {"tanh", "sigmoid"}, callable or None, default=None
+        M, a function of the standardised columns (the modified softmax gate). A bounded M bounds
+        the odds far from the rows. A callable takes and returns an array (n, p); a model with one
+        is pickled, but not saved to a file of parameters. The attributes ``gate_centre_`` and
+        ``gate_scale_`` are those of the columns before M.
     """
 
-    kernel = "softmax"
     centres_slopes = True
 
-    def __init__(self, penalty=None, ridge=None):
+    def __init__(self, penalty=None, ridge=None, temperature=1.0, transform=None):
         self.penalty = penalty
         self.ridge = ridge
+        self.temperature = temperature
+        self.transform = transform
 
     def for_rows(self, n_distinct):
+        check_temperature(self.temperature, type(self).__name__, NOT_ESTIMATED)
+        check_transform(self.transform, type(self).__name__)
         if self.ridge is not None:
             return self
         return clone(self).set_params(ridge=vanishing_ridge(n_distinct))
 
+    def for_columns(self, X, columns, weight, K):
+        if self.transform is None or isinstance(self.transform, ColumnTransform):
+            return self
+        fitted = ColumnTransform.of_rows(self.transform, X, columns, weight)
+        return clone(self).set_params(transform=fitted)
+
+    @property
+    def own_design(self):  # type: ignore[override]
+        return self.transform is not None
+
+    def design(self, X, columns, scaling):
+        if self.transform is None:
+            return super().design(X, columns, scaling)
+        return self.transform.design(X, columns)
+
+    @property
+    def kernel(self):  # type: ignore[override]
+        return None if self.own_design or self.temperature != 1 else "softmax"
+
     @property
     def compiled_m_step(self):  # type: ignore[override]
-        return not self.sparse and getattr(self.penalty, "weights", None) is None
+        plain = not self.sparse and getattr(self.penalty, "weights", None) is None
+        return plain and self.kernel is not None
 
     @property
     def sparse(self):  # type: ignore[override]
@@ -83,13 +122,16 @@ class SoftmaxGate(Gate):
         return SoftmaxParams(np.zeros((K, q)))
 
     def log_prob(self, params, X):
-        return log_softmax(linear(X, params.coef))
+        return log_softmax(self._logits(params, X))
+
+    def _logits(self, params, X):
+        return linear(X, params.coef) / self.temperature
 
     def for_prior(self):
         return self
 
     def statistics(self, params, X, resp, weight, log_prior=None):
-        logits = linear(X, params.coef)
+        logits = self._logits(params, X)
         # given the prior the classes of a row are those of logits shifted by its logarithm
         prob = np.exp(log_softmax(logits if log_prior is None else logits + log_prior))
         k, l = class_pairs(prob.shape[1])
@@ -100,10 +142,16 @@ class SoftmaxGate(Gate):
             else np.zeros((0, q, q))
         )
         score = weighted_sums(X, resp - weight[:, None] * prob)
-        return SoftmaxStatistics(score, pairs, np.asarray(weight.sum()))
+        tau = self.temperature
+        return SoftmaxStatistics(score / tau, pairs / tau**2, np.asarray(weight.sum()))
+
+    def separation(self, params, stats):
+        k, l = class_pairs(len(params.coef))
+        slopes = (params.coef[k, 1:] - params.coef[l, 1:]) / self.temperature
+        return slopes, stats.pairs * self.temperature**2
 
     def row_scores(self, params, X, resp, weight):
-        return resp - weight[:, None] * np.exp(self.log_prob(params, X))
+        return (resp - weight[:, None] * np.exp(self.log_prob(params, X))) / self.temperature
 
     def layout(self, params):
         K, q = params.coef.shape
@@ -117,7 +165,9 @@ class SoftmaxGate(Gate):
         score = np.eye(K)[:, None, :] - prob.T[:, :, None]
         spread = np.einsum("nl,nm->lmn", prob, prob)
         spread[np.arange(K), np.arange(K)] -= prob.T
-        return RowUnit(log_prob, score, np.broadcast_to(spread[..., None], (K, K, len(prob), K)))
+        spread = spread / self.temperature**2
+        hessian = np.broadcast_to(spread[..., None], (K, K, len(prob), K))
+        return RowUnit(log_prob, score / self.temperature, hessian)
 
     def contrasts(self, params, names, reference):
         K, q = params.coef.shape
@@ -125,8 +175,8 @@ class SoftmaxGate(Gate):
         others = [k for k in range(K) if k != reference]
         forms = np.zeros((K - 1, q, K, q))
         for i, k in enumerate(others):
-            forms[i, np.arange(q), k, np.arange(q)] = 1
-            forms[i, np.arange(q), reference, np.arange(q)] = -1
+            forms[i, np.arange(q), k, np.arange(q)] = 1 / self.temperature
+            forms[i, np.arange(q), reference, np.arange(q)] = -1 / self.temperature
         labels = [f"gate {k} vs {reference}: {term}" for k in others for term in terms]
         return labels, forms.reshape(len(labels), K * q)
 
@@ -186,27 +236,40 @@ class SoftmaxGate(Gate):
 
     def split(self, params, k, share):
         added = params.coef[k : k + 1].copy()
-        added[:, 0] += np.log(share)
+        added[:, 0] += self.temperature * np.log(share)
         coef = np.concatenate([params.coef, added])
-        coef[k, 0] += np.log1p(-share)
+        coef[k, 0] += self.temperature * np.log1p(-share)
         return SoftmaxParams(centred(coef))
 
     def flatten(self, params, share):
         return SoftmaxParams(params.coef * share)
 
     def rescale(self, params, columns, old, new):
+        if self.own_design:  # coefficients of transformed columns, whatever the standardisation
+            return params
         return SoftmaxParams(rescale_linear(params.coef, columns, old, new))
 
     def display(self, params, names):
-        return {"gate_coef_": params.coef[:, 1:], "gate_intercept_": params.coef[:, 0]}
+        shown = {"gate_coef_": params.coef[:, 1:], "gate_intercept_": params.coef[:, 0]}
+        if self.own_design:
+            shown |= {"gate_centre_": self.transform.centre, "gate_scale_": self.transform.scale}
+        return shown
 
     def table(self, params, names):
         title = "Gate (logits, centred over the experts)"
-        return title, ["(intercept)", *map(str, names)], params.coef
+        if self.own_design or self.temperature != 1:
+            title = f"Gate (scores, centred over the experts, temperature {self.temperature:g})"
+        rows = [str(name) for name in names]
+        if self.own_design:
+            function = self.transform.function
+            shown = function if isinstance(function, str) else "M"
+            rows = [f"{shown}({name})" for name in rows]
+        return title, ["(intercept)", *rows], params.coef
 
     def _strengths(self, q):
         """(q,) strengths of the ridges, the penalty's own included where it is one."""
-        return ridge(self.penalty, q, 0.0 if self.ridge is None else self.ridge)
+        vanishing = 0.0 if self.ridge is None else self.ridge / self.temperature**2
+        return ridge(self.penalty, q, vanishing)
 
     @property
     def slope_curvature(self):

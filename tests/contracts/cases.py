@@ -164,7 +164,8 @@ def model_of(problem: Problem, K=2, standardise=True) -> MoEModel:
         else Scaling.identity(p, m)
     )
     gate_columns = np.arange(p) if problem.gate.uses_columns else np.empty(0, dtype=int)
-    return MoEModel(problem.gate, problem.expert, K, gate_columns, np.arange(p), scaling)
+    gate = problem.gate.for_columns(problem.rows.X, gate_columns, problem.rows.weight, K)
+    return MoEModel(gate, problem.expert, K, gate_columns, np.arange(p), scaling)
 
 
 def some_params(model: MoEModel, rows: Rows, seed=1, spread=0.05) -> MoEParams:

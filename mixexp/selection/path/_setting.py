@@ -123,6 +123,12 @@ def _template(path):
             f"A path has no {type(gate).__name__} or other gate that models x: compare strengths "
             "in a study, SelectionStudy(estimator, {'n_experts': [2], 'expert__penalty': [...]})."
         )
+    if gate.own_design:
+        raise ValueError(
+            f"A path takes no {type(gate).__name__} that sees other columns than the standardised "
+            "ones (transform=...): its largest strength and working sets are those of the "
+            "standardised columns. Transform the columns of X instead, or fit single strengths."
+        )
     varied = [expert] if path.penalties_gate is None else [gate, expert]
     for part in varied:
         has_penalty = "penalty" in part.get_params(deep=False)
