@@ -139,8 +139,8 @@ def check_expert_prior(values, n, K, likelihood, weight):
     return prior
 
 
-def check_n_experts(n_experts, n_rows):
-    """K as an int, no larger than the number of rows with positive weight."""
+def check_n_experts(n_experts, n_rows, what="rows"):
+    """K as an int, no larger than the number of rows (or groups) with positive weight."""
     if (
         isinstance(n_experts, bool)
         or not isinstance(n_experts, numbers.Integral)
@@ -149,8 +149,8 @@ def check_n_experts(n_experts, n_rows):
         raise ValueError(f"n_experts must be an integer >= 1; got {n_experts!r}.")
     if int(n_experts) > n_rows:
         raise ValueError(
-            f"n_experts={n_experts} needs at least {n_experts} rows of positive weight; got "
-            f"n_samples={n_rows}. Use fewer experts."
+            f"n_experts={n_experts} needs at least {n_experts} {what} of positive weight; got "
+            f"{'n_samples' if what == 'rows' else what}={n_rows}. Use fewer experts."
         )
     return int(n_experts)
 

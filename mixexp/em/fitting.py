@@ -16,7 +16,7 @@ from .engines import MemoryEngine
 from .informed import informed_start
 from .model import MoEModel
 from .params import MoEParams, stack, take
-from .regular import count_units, is_regular
+from .regular import count_rows, count_units, is_regular
 from .rows import Rows, blocks, columns_with_density
 from .start import Optimum, StartResult
 from .status import Status
@@ -34,7 +34,7 @@ class Fit(NamedTuple):
     """A finished fit.
 
     params : MoEParams on the model's standardised scale; objective_path: penalised objective per
-    unit weight after every pass; mass (K,): effective rows of the experts; optima: what the
+    unit weight after every pass; mass (K,): effective units of the experts; optima: what the
     starts met.
     """
 
@@ -130,6 +130,11 @@ def _fit_wide(model, rows, start, solver, seed, n_jobs, given, callback, on_sear
             f"expert_prior= is not available for sparse penalties on more than {wide.WIDE} "
             "columns: they are fitted on working sets. Choose fewer columns or an L2 penalty."
         )
+    if rows.group is not None:
+        raise ValueError(
+            f"groups= is not available for sparse penalties on more than {wide.WIDE} columns: "
+            "they are fitted on working sets. Choose fewer columns or an L2 penalty."
+        )
     if solver.checkpoint is not None:
         raise ValueError(
             f"EM(checkpoint=...) is not available for sparse penalties on more than {wide.WIDE} "
@@ -212,9 +217,8 @@ def _found_again(extra, model, rows) -> StartResult:
 def _judge(model, engine, result, optima) -> Fit:
     final = engine.run(model, result.params)
     params = take(result.params, 0)
-    mass = final.statistics.expert.mass[0]
-    units = count_units(engine.rows)
-    regular = bool(is_regular(model, params, mass, units))
+    row_mass, units = final.statistics.expert.mass[0], count_units(engine.rows)
+    regular = bool(is_regular(model, params, row_mass, count_rows(engine.rows)))
     status = result.status[0]
     if status is Status.CONVERGED:
         if not regular:
@@ -222,11 +226,12 @@ def _judge(model, engine, result, optima) -> Fit:
         elif _separates(model, engine, params.gate, take(final.statistics.gate, 0), units):
             status = Status.SEPARATED
 
-    def block_entropies(rows):
-        weight = np.ones(rows.n) if rows.weight is None else rows.weight
-        return entropies(model.responsibilities(params, rows), weight)
+    def block_sums(rows):
+        resp = model.responsibilities(params, rows)[rows.first]
+        return np.concatenate([entropies(resp, rows.unit_weight), rows.unit_weight @ resp])
 
-    soft, hard = np.sum(engine.rows_map(block_entropies), axis=0)
+    soft, hard, *sizes = np.sum(engine.rows_map(block_sums), axis=0)
+    mass = row_mass if engine.rows.group is None else np.array(sizes)
     counted = _identified(model, engine.rows, params)
     summary = FitSummary(
         float(final.loglik[0]),
@@ -237,6 +242,7 @@ def _judge(model, engine, result, optima) -> Fit:
         **counts(model, counted),
         joint=model.gate.joint,
         conditional_loglik=_conditional(model, engine, params) if model.gate.joint else None,
+        n_rows=None if engine.rows.group is None else _row_weight(engine.rows),
     )
     path = np.array(result.path)[:, 0]
     return Fit(
@@ -296,17 +302,20 @@ def _conditional(model, engine, params) -> float:
     """Weighted log-likelihood of y given x under a joint fit."""
 
     def total(rows):
-        values = model.log_prob(params, rows)
-        return float(values.sum() if rows.weight is None else rows.weight @ values)
+        return float(rows.unit_weight @ model.log_prob(params, rows))
 
     return float(np.sum(engine.rows_map(total)))
+
+
+def _row_weight(rows) -> float:
+    return float(rows.n if rows.weight is None else rows.weight.sum())
 
 
 def _separates(model, engine, params: Any, stats: Any, units: float) -> bool:
     """Whether two classes of a gate are split so sharply that no row says how sharply.
 
     Under a penalty of the user's the slopes are his; only an unpenalised gate is named. Information
-    is counted in rows, along the directions in which the gate's columns vary: none is lost with a
+    is counted in units, along the directions in which the gate's columns vary: none is lost with a
     column that is constant or a copy of another.
     """
     penalised = is_active(getattr(model.gate, "penalty", None))
@@ -327,5 +336,4 @@ def _separates(model, engine, params: Any, stats: Any, units: float) -> bool:
 
 def _gram(model, rows):
     """(q, q) weighted Gram matrix of the gate's design of a block."""
-    weight = np.ones(rows.n) if rows.weight is None else rows.weight
-    return weighted_grams(model.gate_design(rows.X), weight[:, None])[0]
+    return weighted_grams(model.gate_design(rows.unit_X), rows.unit_weight[:, None])[0]

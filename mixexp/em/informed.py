@@ -53,7 +53,7 @@ def informed_start(
     kinds += [("prior",), ("prior and fit",)]
     own = [params for params in given if len(params.gate[0]) == model.K]
     candidates, kinds = candidates + own, kinds + [("given",)] * len(own)
-    screen = Screen(model, engine, table.size)
+    screen = Screen(model, engine, table.size, table.row_size)
     pool = screen.merge(screen.advance(screen.enter(stack(candidates), kinds), PASSES))
     best = pool.take(pool.order[:FINISHED])
     pool = screen.merge(screen.advance(best, 10 * PASSES))

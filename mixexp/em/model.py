@@ -9,7 +9,7 @@ import numpy as np
 
 from ..kernels.reference import log_softmax, log_sum_exp
 from .params import MoEParams, PassResult, Statistics, stack, take, tree_map
-from .rows import Rows, Scaling, blocks, design
+from .rows import Rows, Scaling, design
 from .threads import single_threaded_blas
 
 GIVEN_STEPS = 30  # M-steps at fixed responsibilities, at most
@@ -32,6 +32,8 @@ class MoEModel(NamedTuple):
         the rows show.
     prior_likelihood : {"conditional", "evidential"} or None
         How a fit read `Rows.prior`; None without one.
+    grouped : bool
+        Whether the fit was to groups of rows that share one expert.
     """
 
     gate: Any
@@ -42,6 +44,15 @@ class MoEModel(NamedTuple):
     scaling: Scaling
     n_classes: int = 0
     prior_likelihood: str | None = None
+    grouped: bool = False
+
+    def check_ungrouped(self, what: str):
+        """Refuse what takes every row for a unit of its own."""
+        if self.grouped:
+            raise ValueError(
+                f"{what} is for fits without groups=: it takes the rows for independent, and "
+                "those of a group share one expert."
+            )
 
     def check_without_prior(self, what: str):
         """Refuse what holds only where the fit maximised the likelihood without a prior."""
@@ -77,29 +88,35 @@ class MoEModel(NamedTuple):
         return self.gate.log_prob(params.gate, self.gate_design(X))
 
     def log_joint(self, params, rows: Rows):
-        """(n, K) log pi_k(x) f_k(y | x), in the user's units of y."""
-        return self._log_joint(params, rows) - np.log(self.scaling.y_scale).sum()
+        """(U, K) log pi_k(x) prod f_k(y | x) of the units, in the user's units of y."""
+        sizes = rows.unit_sums(np.ones(rows.n))[:, None]
+        return self._log_joint(params, rows) - sizes * np.log(self.scaling.y_scale).sum()
 
     def _log_joint(self, params, rows):
-        log_density = self.expert.log_density(
+        gate = self.log_gate(params, rows.unit_X)
+        return gate + rows.unit_sums(self._log_density(params, rows))
+
+    def _log_density(self, params, rows):
+        """(n, K) log densities of the rows, in units of the standardised target."""
+        return self.expert.log_density(
             params.expert,
             self.expert_design(rows.X),
             self.scaling.target(rows.y),
             self.scaled_offset(rows),
             rows.trials,
         )
-        return self.log_gate(params, rows.X) + log_density
 
     def log_prob(self, params, rows: Rows):
-        """(n,) log p(y | x), in the user's units of y."""
+        """(U,) log p(y | x) of the units, in the user's units of y."""
         return log_sum_exp(self.log_joint(params, rows))
 
     def log_likelihood(self, params, rows: Rows):
-        """(n,) the rows' terms of the objective: log p(y | x), or log p(x, y) of a joint gate."""
+        """(U,) the units' terms of the objective: log p(y | x), or log p(x, y) of a joint gate."""
         if rows.prior is not None:
             joint = self.log_joint(params, rows) + self._log_prior(rows)
             return log_sum_exp(joint) - self._log_admitted(self.log_gate(params, rows.X), rows)
-        gate = log_sum_exp(self.gate.log_joint(params.gate, self.gate_design(rows.X)))
+        X_gate = self.gate_design(rows.unit_X)
+        gate = log_sum_exp(self.gate.log_joint(params.gate, X_gate))
         return self.log_prob(params, rows) + gate - self._log_x_unit
 
     def _log_prior(self, rows: Rows):
@@ -122,29 +139,35 @@ class MoEModel(NamedTuple):
         scale = self.scaling.x_scale[self.gate_columns]
         return float(np.log(scale[np.isfinite(scale)]).sum())
 
-    @property
-    def log_units(self) -> float:
-        """What a row's term of the objective loses from the standardised to the user's units."""
-        return float(np.log(self.scaling.y_scale).sum()) + self._log_x_unit
+    def log_units(self, rows: Rows) -> float:
+        """What the objective of the rows loses from the standardised to the user's units."""
+        weight = rows.n if rows.weight is None else rows.weight.sum()
+        y_unit = float(np.log(self.scaling.y_scale).sum())
+        if rows.group is None:
+            return weight * (y_unit + self._log_x_unit)
+        return weight * y_unit + rows.total_weight * self._log_x_unit
 
     def responsibilities(self, params, rows: Rows):
-        """(n, K) posterior probabilities of the experts, given the rows' prior if any."""
+        """(n, K) posterior probabilities of the rows' experts, given their prior if any.
+
+        Those of a group are the same in all of its rows.
+        """
         joint = self.log_joint(params, rows)
-        return np.exp(log_softmax(joint if rows.prior is None else joint + self._log_prior(rows)))
+        joint = joint if rows.prior is None else joint + self._log_prior(rows)
+        return rows.spread(np.exp(log_softmax(joint)))
 
     def statistics(self, params, rows: Rows, resp=None) -> PassResult:
         """Log-likelihood and additive statistics of a block.
 
-        ``resp`` (n, K), if given, replaces the responsibilities: how starts enter.
+        ``resp`` (U, K), if given, replaces the units' responsibilities: how starts enter.
         """
-        weight = np.ones(rows.n) if rows.weight is None else rows.weight
-        X_gate = self.gate_design(rows.X)
+        weight = rows.unit_weight
+        X_gate = self.gate_design(rows.unit_X)
         X_expert = self.expert_design(rows.X)
         y, offset = self.scaling.target(rows.y), self.scaled_offset(rows)
         gate_terms = self.gate.log_joint(params.gate, X_gate)
-        joint = gate_terms + self.expert.log_density(
-            params.expert, X_expert, y, offset, rows.trials
-        )
+        densities = self.expert.log_density(params.expert, X_expert, y, offset, rows.trials)
+        joint = gate_terms + rows.unit_sums(densities)
         conditioned = {}
         if rows.prior is None:
             log_p = log_sum_exp(joint)
@@ -156,14 +179,13 @@ class MoEModel(NamedTuple):
         if resp is None:
             resp = np.exp(log_softmax(joint))
         resp = resp * weight[:, None]
-        loglik = weight @ log_p - weight.sum() * self.log_units
+        loglik = weight @ log_p - self.log_units(rows)
+        own = rows.spread(resp), rows.once(weight)
         return PassResult(
             np.asarray(loglik),
             Statistics(
                 self.gate.statistics(params.gate, X_gate, resp, weight, **conditioned),
-                self.expert.statistics(
-                    params.expert, X_expert, y, resp, weight, offset, rows.trials
-                ),
+                self.expert.statistics(params.expert, X_expert, y, *own, offset, rows.trials),
             ),
         )
 
@@ -230,7 +252,7 @@ class MoEModel(NamedTuple):
         )
 
     def from_responsibilities(self, rows: Rows, responsibilities) -> MoEParams:
-        """Batch of parameters: the M-step of each (n, K) array of responsibilities.
+        """Batch of parameters: the M-step of each (U, K) array of the units' responsibilities.
 
         Several guarded ones for experts whose M-step is far from exact.
         """
@@ -261,19 +283,20 @@ class MoEModel(NamedTuple):
 
     def _expert_value(self, params, rows, resp) -> float:
         """Weighted sum of the experts' log densities under given responsibilities."""
-        weight = np.ones(rows.n) if rows.weight is None else rows.weight
-        total = 0.0
-        for block in blocks(rows.n):
+        total, resp = 0.0, rows.spread(resp)
+        for block in rows.blocks():
             part = rows.take(block)
-            joint = self._log_joint(params, part) - self.log_gate(params, part.X)
-            total += float((weight[block, None] * resp[block] * joint).sum())
+            weight = np.ones(part.n) if part.weight is None else part.weight
+            total += float((weight[:, None] * resp[block] * self._log_density(params, part)).sum())
         return total
 
     def _given_statistics(self, params, rows, resp) -> Statistics:
         """Statistics under given responsibilities, block by block."""
+        resp = rows.spread(resp)
         with single_threaded_blas():
-            parts = (
-                self.statistics(params, rows.take(block), resp[block]).statistics
-                for block in blocks(rows.n)
+            parts = (rows.take(block) for block in rows.blocks())
+            sums = (
+                self.statistics(params, part, resp[block][part.first]).statistics
+                for part, block in zip(parts, rows.blocks(), strict=True)
             )
-            return functools.reduce(lambda total, part: tree_map(np.add, total, part), parts)
+            return functools.reduce(lambda total, part: tree_map(np.add, total, part), sums)

@@ -145,10 +145,10 @@ def _between(low, high):
 
 
 def sample(model: MoEModel, params, rows: Rows, rng):
-    """(n, m) draws and their expert labels (n,)."""
-    prob = components(model, params, rows).prob
+    """(n, m) draws and their expert labels (n,), which are those of the groups if there are any."""
+    prob = components(model, params, rows).prob[rows.first]
     uniform = rng.random((prob.shape[0], 1))
-    labels = (uniform > np.cumsum(prob, axis=1)[:, :-1]).sum(axis=1)
+    labels = rows.spread((uniform > np.cumsum(prob, axis=1)[:, :-1]).sum(axis=1))
     draws = model.expert.sample(
         params.expert,
         model.expert_design(rows.X),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,9 @@ class Rows(NamedTuple):
     weight, offset, trials : (n,) float64 or None
     prior : (n, K) float64 or None
         What is known of the rows' experts: weights >= 0 with a maximum of one in every row.
+    group : (n,) int or None
+        Groups of rows that share one expert, as runs of equal codes. A *unit* is a group, or a
+        row where there are none; the weight and the gate's columns are those of the unit.
     """
 
     X: np.ndarray | sparse.csr_array
@@ -32,6 +36,7 @@ class Rows(NamedTuple):
     offset: np.ndarray | None = None
     trials: np.ndarray | None = None
     prior: np.ndarray | None = None
+    group: np.ndarray | None = None
 
     @property
     def n(self) -> int:
@@ -39,10 +44,60 @@ class Rows(NamedTuple):
 
     @property
     def total_weight(self) -> float:
-        return float(self.n if self.weight is None else self.weight.sum())
+        """Sum of the units' weights."""
+        return float(self.n_units if self.weight is None else self.unit_weight.sum())
+
+    @property
+    def first(self):
+        """Positions of the units' first rows, as an index."""
+        if self.group is None:
+            return slice(None)
+        return np.flatnonzero(np.r_[True, self.group[1:] != self.group[:-1]])
+
+    @property
+    def n_units(self) -> int:
+        return self.n if self.group is None else len(self.first)
+
+    @property
+    def unit_X(self):
+        """X at the units' first rows: what a gate sees."""
+        return self.X if self.group is None else self.X[self.first]
+
+    @property
+    def unit_weight(self) -> np.ndarray:
+        """(U,) weights of the units."""
+        return np.ones(self.n_units) if self.weight is None else self.weight[self.first]
+
+    def unit_sums(self, values):
+        """(U, ...) sums within the units of row-wise values."""
+        return values if self.group is None else np.add.reduceat(values, self.first, axis=0)
+
+    def spread(self, values):
+        """(n, ...) values of the units, row by row."""
+        if self.group is None:
+            return values
+        return np.repeat(values, np.diff(np.r_[self.first, self.n]), axis=0)
+
+    def once(self, values):
+        """(n,) the units' values at their first rows and zero elsewhere: their sum is the same."""
+        if self.group is None:
+            return values
+        out = np.zeros(self.n)
+        out[self.first] = values
+        return out
+
+    def blocks(self, size: int = BLOCK) -> list[slice]:
+        """Slices of about fixed size that end where a unit ends."""
+        whole = blocks(self.n, size)
+        if self.group is None:
+            return whole
+        ends = np.r_[self.first[1:], self.n]
+        cuts = ends[np.searchsorted(ends, [block.stop for block in whole])]
+        cuts = np.unique(np.r_[0, cuts])
+        return [slice(start, stop) for start, stop in pairwise(cuts)]
 
     def take(self, index) -> Rows:
-        """The rows of a slice or of an index array."""
+        """The rows of a slice or of an index array, which leaves groups whole."""
         others = (None if part is None else part[index] for part in self[2:])
         return Rows(self.X[index], self.y[index], *others)
 

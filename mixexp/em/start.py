@@ -73,14 +73,15 @@ class MultiStart(Component):
     as long as that helps. On the last rung the best is run to convergence.
 
     Everything is a function of the weighted sample and of the seed: row order and repetition
-    instead of weights do not change it.
+    instead of weights do not change it. Where rows form groups, "row" reads "group" above.
 
     Parameters
     ----------
     n_starts : float, default=1.0
         Effort: multiplies the numbers of candidates and, below 1, of those that survive a stage.
     table_size : int, default=2000
-        Distinct rows beyond this number are sampled for the search.
+        Distinct rows beyond this number are sampled for the search. Of groups, some are sampled
+        and long ones shortened, at least to 20 rows, so that they have about as many rows.
     max_rounds : int, default=16
         Rounds of local search at most on the last rung; it ends earlier when K + 1 + K // 3
         rounds in turn have brought nothing; one is enough where independent starts have met.
@@ -155,7 +156,7 @@ class _Ladder:
         self.model = model
         self.table = table
         self.total = table.rows.total_weight
-        self.units = table.size
+        self.units, self.row_units = table.size, table.row_size
         q = len(model.gate_columns) + len(model.expert_columns) + 2
         self.sketch = sample(table, max(SKETCH, 4 * q * model.K), seed + 1)
         self.designs = designs(model, self.sketch)
@@ -187,7 +188,7 @@ class _Ladder:
 
     def _screen(self, k):
         model = self.model._replace(K=k)
-        return Screen(model, MemoryEngine(self.table.rows, model), self.units)
+        return Screen(model, MemoryEngine(self.table.rows, model), self.units, self.row_units)
 
     def _rung(self, k, below: Pool, given, last: bool) -> Pool:
         screen = self._screen(k)
@@ -208,7 +209,7 @@ class _Ladder:
         """
         model = self.model._replace(K=k)
         one = self.model._replace(K=1).initial(self.table.rows)
-        return k * smallest_allowed(model, one, self.units) <= self.units * (1 + 1e-6)
+        return k * smallest_allowed(model, one, self.row_units) <= self.row_units * (1 + 1e-6)
 
     def _stages(self, *stages):
         """Stages of a race: fewer survive where fewer enter, though never fewer than a few."""

@@ -17,7 +17,7 @@ class FitSummary(NamedTuple):
     n_free : int
         Free parameters; of slopes that a penalty may set to zero, those that are not zero.
     n_units : float
-        Sum of the weights (rows, where there are none).
+        Sum of the units' weights: the number of units (rows, or groups of rows) without weights.
     entropy : float
         -sum_i w_i sum_k r_ik log r_ik of the responsibilities.
     hard_entropy : float
@@ -34,6 +34,8 @@ class FitSummary(NamedTuple):
         y given x. The two are never compared; ``n_free`` counts what each of them needs.
     conditional_loglik : float or None
         Of a joint fit, the log-likelihood of y given x; None where it is ``loglik`` itself.
+    n_rows : float or None
+        Of a fit to groups, the sum of the rows' weights; None where units are rows.
     """
 
     loglik: float
@@ -46,6 +48,7 @@ class FitSummary(NamedTuple):
     n_candidates: int | None = None
     joint: bool = False
     conditional_loglik: float | None = None
+    n_rows: float | None = None
 
 
 def check_comparable(fits) -> None:

@@ -28,7 +28,7 @@ from ..em.model import MoEModel
 from ..em.online import OnlineState, first_state, online_step
 from ..em.params import MoEParams, stack, take
 from ..em.regular import is_regular
-from ..em.rows import Rows, Scaling, blocks, columns_with_density, standardisation
+from ..em.rows import Rows, Scaling, columns_with_density, standardisation
 from ..em.start import MultiStart
 from ..em.starts.table import compact, count_distinct
 from ..em.status import Status
@@ -38,6 +38,7 @@ from ..experts.degree import monomial_names, with_monomials
 from ..gates import Gate
 from ..penalties import MANY_ROWS, with_checked_penalty
 from ._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
+from ._groups import check_groups, check_within
 from ._inference import InferenceMixin
 from ._joint import JointMixin
 from ._summary import summary_text
@@ -89,7 +90,15 @@ class BaseMoE(InferenceMixin, JointMixin, CallbackSupportMixin, BaseEstimator):
         return self._model(gate, expert, rows), rows
 
     def _checked(
-        self, X, y, sample_weight, *, expert_prior=None, prior_likelihood="conditional", **inputs
+        self,
+        X,
+        y,
+        sample_weight,
+        *,
+        expert_prior=None,
+        prior_likelihood="conditional",
+        groups=None,
+        **inputs,
     ) -> tuple[Gate, Expert, Rows]:
         """The parts and the rows, from the user's input."""
         gate, expert = self._parts()
@@ -101,15 +110,25 @@ class BaseMoE(InferenceMixin, JointMixin, CallbackSupportMixin, BaseEstimator):
         expert.check_target(rows.y, rows.trials)
         self._set_columns(gate, expert)
         rows = rows._replace(X=self._with_monomials(X, expert))
+        if groups is not None:
+            rows = self._grouped(rows, groups, expert_prior)
         if gate.joint:
             chosen = columns_with_density(rows, self._gate_columns, gate.needs_independent_columns)
             self._gate_columns = chosen
-        positive = rows.n if rows.weight is None else int(np.count_nonzero(rows.weight))
-        K = check_n_experts(self.n_experts, positive)
+        positive = int(np.count_nonzero(rows.unit_weight))
+        K = check_n_experts(self.n_experts, positive, "rows" if rows.group is None else "groups")
         prior = check_expert_prior(expert_prior, rows.n, K, prior_likelihood, rows.weight)
         if prior is not None:
             gate = gate.for_prior()
         return gate, expert, rows._replace(prior=prior)
+
+    def _grouped(self, rows, groups, expert_prior=None) -> Rows:
+        """The rows group after group, where the gate and the weights allow that."""
+        if expert_prior is not None:
+            raise ValueError("expert_prior= and groups= cannot be given together.")
+        found = check_groups(groups, rows.n)
+        check_within(found, rows, self._gate_columns, self._names())
+        return found.runs(rows)
 
     @with_callbacks
     def _fit(self, X, y, sample_weight, **inputs):
@@ -119,7 +138,8 @@ class BaseMoE(InferenceMixin, JointMixin, CallbackSupportMixin, BaseEstimator):
         if rows.prior is not None:
             likelihood = inputs.get("prior_likelihood", "conditional")
             model = model._replace(prior_likelihood=likelihood)
-        start, given = self._start(model, given_rows)
+        model = model._replace(grouped=inputs.get("groups") is not None)
+        start, given = self._start(model, given_rows, inputs.get("groups"))
         tasks = FitTasks(
             self,
             X,
@@ -249,7 +269,7 @@ class BaseMoE(InferenceMixin, JointMixin, CallbackSupportMixin, BaseEstimator):
             positions[setting] = [own.index(name) for name in chosen]
         return clone(expert).set_params(**positions) if positions else expert
 
-    def _start(self, model, rows):
+    def _start(self, model, rows, groups=None):
         """The start to search with (None: only the given parameters) and the given parameters."""
         if self.warm_start and hasattr(self, "_model_") and self._model_.K == model.K:
             return self._start_from(self, model)
@@ -263,6 +283,10 @@ class BaseMoE(InferenceMixin, JointMixin, CallbackSupportMixin, BaseEstimator):
         if isinstance(start, BaseMoE):
             return self._start_from(start, model)
         responsibilities = self._given_responsibilities(start, model.K, rows.n)
+        if groups is not None:  # they are those of the rows as given; a group has their mean
+            responsibilities = responsibilities[check_groups(groups, rows.n).order]
+            sizes = rows.unit_sums(np.ones(rows.n))[:, None]
+            responsibilities = rows.unit_sums(responsibilities) / sizes
         return None, [take(model.from_responsibilities(rows, responsibilities[None]), 0)]
 
     @staticmethod
@@ -389,9 +413,17 @@ class BaseMoE(InferenceMixin, JointMixin, CallbackSupportMixin, BaseEstimator):
         target = np.zeros((X.shape[0], m)) if y is None else self._target(y, X.shape[0])
         return Rows(X, target, None, offset, trials)
 
+    def _units(self, rows: Rows, groups):
+        """The rows group after group, and the function that brings values back to their order."""
+        if groups is None:
+            return rows, lambda values: values
+        found = check_groups(groups, rows.n)
+        check_within(found, rows, self._model_.gate_columns, self._names())
+        return found.runs(rows), found.back
+
     def _map(self, rows: Rows, function, size=BLOCK):
         """``function`` of blocks of rows, concatenated: temporary arrays stay small."""
-        parts = [function(rows.take(block)) for block in blocks(rows.n, size)]
+        parts = [function(rows.take(block)) for block in rows.blocks(size)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def gate_proba(self, X):
@@ -413,19 +445,39 @@ class BaseMoE(InferenceMixin, JointMixin, CallbackSupportMixin, BaseEstimator):
         """(n,) index of the most probable expert given x alone."""
         return self.gate_proba(X).argmax(axis=1)
 
-    def responsibilities(self, X, y, *, offset=None, exposure=None, trials=None):
+    def responsibilities(self, X, y, *, offset=None, exposure=None, trials=None, groups=None):
         """Posterior probabilities of the experts given x and y.
+
+        Parameters
+        ----------
+        groups : array-like (n,) or None
+            Rows with one label share one expert, and have its probabilities given all of them.
 
         Returns
         -------
         (n, K) ndarray; rows sum to one.
         """
         rows = self._rows(X, y, offset=offset, exposure=exposure, trials=trials)
-        return self._map(rows, lambda part: self._model_.responsibilities(self._params_, part))
+        rows, back = self._units(rows, groups)
+        return back(
+            self._map(rows, lambda part: self._model_.responsibilities(self._params_, part))
+        )
 
-    def log_prob(self, X, y, *, offset=None, exposure=None, trials=None):
-        """(n,) log density (or probability) of y given x, all constants included."""
+    def log_prob(self, X, y, *, offset=None, exposure=None, trials=None, groups=None):
+        """(n,) log density (or probability) of y given x, all constants included.
+
+        Parameters
+        ----------
+        groups : array-like (n,) or None
+            Rows with one label share one expert.
+
+        Returns
+        -------
+        (n,) ndarray; with groups (G,): of each group's rows together, in the order of
+        ``numpy.unique(groups)``.
+        """
         rows = self._rows(X, y, offset=offset, exposure=exposure, trials=trials)
+        rows, _ = self._units(rows, groups)
         return self._map(rows, lambda part: self._model_.log_prob(self._params_, part))
 
     def summary(self) -> str:

@@ -26,6 +26,7 @@ class InferenceMixin:
     _rows: Any
     _weights: Any
     _with_monomials: Any
+    _units: Any
 
     def inference(
         self,
@@ -55,7 +56,8 @@ class InferenceMixin:
             scores; the sandwich of both, valid where the law of y given x is mis-specified (White,
             1982); the same with scores summed within ``groups``; or the spread of refits.
         groups : array-like (n,) or None
-            Clusters of rows, for "cluster" and "bootstrap".
+            Clusters of rows, for "cluster" and "bootstrap". Of a fit with ``groups=``: its groups,
+            which are the units of every covariance.
         weights : {"frequency", "sampling", "precision"}
             What ``sample_weight`` declares: numbers of equal rows, which add up to n; inverse
             probabilities of being sampled, which need a robust covariance; or relative precisions.
@@ -86,6 +88,9 @@ class InferenceMixin:
         rows = self._rows(X, y, **inputs)
         weight = self._weights(check_weight(sample_weight, rows.X), y)
         rows = rows._replace(weight=weight)
+        if self._model_.grouped:
+            rows = self._of_groups(rows, groups)
+            groups = np.arange(rows.n_units) if covariance == "cluster" else None
         names = list(map(str, self.gate_feature_names_)), list(map(str, self.expert_feature_names_))
         fitted = FittedModel(
             self._model_, self._params_, rows, names, self.status_, _Effects(self, X, rows)
@@ -102,6 +107,15 @@ class InferenceMixin:
             seed=random_state,
             n_jobs=n_jobs,
         )
+
+    def _of_groups(self, rows, groups):
+        """The rows of a fit to groups, group after group."""
+        if groups is None:
+            raise ValueError(
+                "The model was fitted with groups=, which are the units of its likelihood: give "
+                "inference(..., groups=...) the same labels."
+            )
+        return self._units(rows, groups)[0]
 
 
 class _Effects:

@@ -100,6 +100,8 @@ def to_tree(model) -> dict[str, Any]:
     extra = model._extra()
     if inner.prior_likelihood is not None:
         fitted["prior_likelihood"] = inner.prior_likelihood
+    if inner.grouped:
+        fitted["grouped"] = True
     if extra:
         fitted["extra"] = extra
     if hasattr(model, "feature_names_in_"):
@@ -134,7 +136,8 @@ def from_tree(tree: dict[str, Any]) -> Any:
     columns = fitted["gate_columns"], fitted["expert_columns"]
     n_classes = len(fitted.get("classes_", ()))
     prior = fitted.get("prior_likelihood")
-    model._model_ = MoEModel(gate, expert, K, *columns, scaling, n_classes, prior)
+    grouped = bool(fitted.get("grouped", False))
+    model._model_ = MoEModel(gate, expert, K, *columns, scaling, n_classes, prior, grouped)
     model._gate_columns, model._expert_columns = fitted["gate_columns"], fitted["expert_columns"]
     for name in ("feature_names_in_", "classes_"):
         if name in fitted:

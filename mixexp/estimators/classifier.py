@@ -86,7 +86,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         )
         self.class_weight = class_weight
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, *, groups=None):
         """Fit by EM from many starts.
 
         Parameters
@@ -96,13 +96,22 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
             Class labels of any type.
         sample_weight : array-like (n,) or None
             A weight of 2 equals the row twice.
+        groups : array-like (n,) or None
+            Labels: rows with one label share one expert; see `MoERegressor.fit`.
 
         Returns
         -------
         self
         """
         self._all_classes = None
-        return self._fit(X, y, sample_weight)
+        if groups is None:
+            return self._fit(X, y, sample_weight)
+        if self.class_weight is not None:
+            raise ValueError(
+                "class_weight= weights single rows, and with groups= it is the group that is "
+                "weighted. Leave one of them out, or give sample_weight= group by group."
+            )
+        return self._fit(X, y, sample_weight, groups=groups)
 
     @available_if(learns_online)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
@@ -210,8 +219,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
             rows, lambda part: predictive.components(self._model_, self._params_, part).mean
         )
 
-    def sample(self, X, rng=None):
-        """(n,) drawn classes given x."""
-        rows = self._rows(X)
+    def sample(self, X, rng=None, *, groups=None):
+        """(n,) drawn classes given x; rows with one label in ``groups`` are of one expert."""
+        rows, back = self._units(self._rows(X), groups)
         draws, _ = predictive.sample(self._model_, self._params_, rows, np.random.default_rng(rng))
-        return self.classes_[draws[:, 0].astype(int)]
+        return self.classes_[back(draws)[:, 0].astype(int)]

@@ -123,6 +123,7 @@ class ConformalMoERegressor(RegressorMixin, BaseEstimator):
 
     def _calibrate(self, model, X, y, weight, inputs):
         check_is_fitted(model)
+        model._model_.check_ungrouped("Conformal prediction")
         if model._n_outputs:
             raise ValueError("Conformal prediction needs one response; y of the fit had several.")
         y = column_or_1d(check_array(y, ensure_2d=False, dtype=np.float64, input_name="y"))

@@ -60,7 +60,7 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
     n_free_ : int
         Free parameters.
     n_units_ : float
-        Sum of the weights.
+        Sum of the weights of the rows or, where these form groups, of the groups.
     fit_summary_ : FitSummary
         What information criteria read.
     status_ : Status
@@ -101,6 +101,7 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
         offset=None,
         exposure=None,
         trials=None,
+        groups=None,
         expert_prior=None,
         prior_likelihood="conditional",
     ):
@@ -116,6 +117,10 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
         offset, exposure, trials : array-like (n,) or None
             Row-wise inputs of the families that take them: an offset is added to the linear
             predictor, an exposure enters as log(exposure), and trials are the binomial totals.
+        groups : array-like (n,) or None
+            Labels: rows with one label share one expert, p(group) = sum_k pi_k(x) prod_i f_k(y_i
+            | x_i), as repeated measures of one subject do. The gate's columns and the weight must
+            be the same in all rows of a group; `n_units_` and criteria count groups.
         expert_prior : array-like (n, K) or None
             What is known of the rows' experts: weights omega >= 0, up to a factor in every row.
             Zero excludes an expert; a row of equal weights or of NaN says nothing.
@@ -135,6 +140,8 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
             If the input is unusable, or the target lies outside the family's support.
         """
         inputs = {"offset": offset, "exposure": exposure, "trials": trials}
+        if groups is not None:
+            inputs["groups"] = groups
         if expert_prior is not None:
             inputs |= {"expert_prior": expert_prior, "prior_likelihood": prior_likelihood}
         return self._fit(X, y, sample_weight, **inputs)
@@ -267,16 +274,19 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
 
         return self._one(self._map(rows, values))
 
-    def sample(self, X, rng=None, *, offset=None, exposure=None, trials=None):
+    def sample(self, X, rng=None, *, offset=None, exposure=None, trials=None, groups=None):
         """(n,) or (n, m) draws of y given x.
 
         Parameters
         ----------
         rng : numpy Generator, int or None
+        groups : array-like (n,) or None
+            Rows with one label are drawn from one expert.
         """
         rows = self._rows(X, offset=offset, exposure=exposure, trials=trials)
+        rows, back = self._units(rows, groups)
         draws, _ = predictive.sample(self._model_, self._params_, rows, np.random.default_rng(rng))
-        return self._one(draws)
+        return self._one(back(draws))
 
     def _fitted_expert(self):
         from sklearn.utils.validation import check_is_fitted

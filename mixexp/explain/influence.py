@@ -84,6 +84,7 @@ def influence(model: Any, X: Any, y: Any, *, sample_weight: Any = None, **inputs
     """
     inner, params = model._model_, model._params_
     inner.check_without_prior("influence")
+    inner.check_ungrouped("influence")
     rows = model._rows(X, y, **inputs)
     weight = np.ones(rows.n) if sample_weight is None else np.asarray(sample_weight, dtype=float)
     _check(inner, params, rows, weight)

@@ -66,6 +66,7 @@ def leverage(model: Any, X: Any, y: Any, *, sample_weight: Any = None, **inputs:
     if hasattr(model, "classes_"):
         raise ValueError("leverage is for regression families; a MoEClassifier has none.")
     inner, params = model._model_, model._params_
+    inner.check_ungrouped("leverage")
     rows = model._rows(X, y, **inputs)
     weight = np.ones(rows.n) if sample_weight is None else np.asarray(sample_weight, dtype=float)
     resp = inner.responsibilities(params, rows) * weight[:, None]

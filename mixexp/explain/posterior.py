@@ -71,6 +71,7 @@ def gate_calibration(
     """
     if model.n_experts_ < 2:
         raise ValueError("gate_calibration needs at least two experts; a single one has no gate.")
+    model._model_.check_ungrouped("gate_calibration")
     gate, posterior = model.gate_proba(X), model.responsibilities(X, y, **inputs)
     n = len(gate)
     if not 1 <= bins <= n:

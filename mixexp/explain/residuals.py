@@ -89,9 +89,12 @@ def refitted_envelope(
         Samples, and so fits.
     random_state : int or None
     sample_weight, **inputs
-        As in the fit.
+        As in the fit, its ``groups`` among them; the residuals are those of single rows.
     """
     check_one_number(model, "refitted_envelope")
+    if inputs.get("groups") is None:
+        model._model_.check_ungrouped("refitted_envelope without groups=")
+    single = {name: values for name, values in inputs.items() if name != "groups"}
     if not 0 < level < 1 or n_draws < 2 / (1 - level) - 1:
         raise ValueError(
             f"level={level} needs n_draws of at least {np.ceil(2 / (1 - level)) - 1:.0f}; got "
@@ -108,7 +111,7 @@ def refitted_envelope(
             warnings.simplefilter("ignore", ConvergenceWarning)
             again.fit(X, drawn, **weight, **inputs)
         seed = int(rng.integers(2**31))
-        found.append(np.sort(quantile_residuals(again, X, drawn, random_state=seed, **inputs)
+        found.append(np.sort(quantile_residuals(again, X, drawn, random_state=seed, **single)
                              .residuals))  # fmt: skip
     lower, upper = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return Envelope(lower, upper, level, "refitted")

@@ -86,17 +86,17 @@ def infer(
 
 
 def declared(rows: Rows, weights: str) -> tuple[Rows, float]:
-    """Rows whose weights sum to the number of observations that they declare, and that number.
+    """Rows whose weights sum to the number of units that they declare, and that number.
 
     Frequency weights are counts: their sum. Sampling and precision weights say nothing about how
-    much was observed: they are brought to a mean of one over the rows that have any.
+    much was observed: they are brought to a mean of one over the units that have any.
     """
-    if rows.weight is None:
-        return rows, float(rows.n)
     if weights == "frequency":
-        return rows, float(rows.weight.sum())
-    n = float(np.count_nonzero(rows.weight))
-    return rows._replace(weight=rows.weight * (n / rows.weight.sum())), n
+        return rows, rows.total_weight
+    n = float(np.count_nonzero(rows.unit_weight))
+    if rows.weight is None:
+        return rows, n
+    return rows._replace(weight=rows.weight * (n / rows.total_weight)), n
 
 
 def _check_settings(fitted, kind, groups, weights, reference):
@@ -108,7 +108,7 @@ def _check_settings(fitted, kind, groups, weights, reference):
         raise ValueError("covariance='cluster' needs groups=, one label per row.")
     if groups is not None and kind not in ("cluster", "bootstrap"):
         raise ValueError(f"groups= is for covariance='cluster' or 'bootstrap'; got {kind!r}.")
-    if groups is not None and len(groups) != fitted.rows.n:
+    if groups is not None and len(groups) != fitted.rows.n_units:
         raise ValueError(
             f"groups needs one label per row: got {len(groups)} for {fitted.rows.n} rows."
         )
@@ -201,6 +201,8 @@ def _notes(fitted, weights, kind, held):
         notes.append(f"Weights are read as {weights} weights.")
     if kind in ("sandwich", "cluster"):
         notes.append("Standard errors are robust to a mis-specified law of y given x.")
+    if fitted.model.grouped:
+        notes.append(f"Units are the {fitted.rows.n_units} groups of {fitted.rows.n} rows.")
     if kind == "cluster":
         notes.append("The covariance has the factor G / (G - 1) of G groups.")
     if fitted.model.gate.joint:

@@ -46,7 +46,7 @@ def bootstrap(
     kind : {"parametric", "nonparametric", "weighted"}
         Targets drawn from the fit at the same X; rows drawn with replacement; or rows with
         exponential weights, which leave no row out. With ``groups`` whole groups are drawn or
-        weighted together.
+        weighted together; so are the groups of a fit to groups, which needs no ``groups`` here.
     n_boot : int
 
     Returns
@@ -64,7 +64,7 @@ def bootstrap(
     seeds = np.random.SeedSequence(seed).spawn(n_boot)
     solver = EM(max_passes=500, tol=1e-9, gradient_tol=1e-4) if solver is None else solver
     names = coordinates(model, params, columns, reference).names
-    resp = model.responsibilities(params, rows)
+    resp = model.responsibilities(params, rows)[rows.first]
     job = joblib.delayed(_replicate)
     found = joblib.Parallel(n_jobs=n_jobs)(
         job(model, params, rows, columns, kind, groups, reference, solver, one, resp)
@@ -85,7 +85,7 @@ def _replicate(model, params, rows, columns, kind, groups, reference, solver, se
     if not result.status[0].converged:
         return None
     refit = take(result.params, 0)
-    order = matching(resp, model.responsibilities(refit, rows))
+    order = matching(resp, model.responsibilities(refit, rows)[rows.first])
     return coordinates(model, reordered(refit, order), columns, reference).value
 
 
@@ -93,8 +93,8 @@ def _sample(model, params, rows: Rows, kind, groups, rng) -> Rows:
     if kind == "parametric":
         y, _ = predictive.sample(model, params, rows, rng)
         return rows._replace(y=y)
-    base = np.ones(rows.n) if rows.weight is None else rows.weight
-    codes = np.arange(rows.n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    base = rows.unit_weight
+    codes = np.arange(len(base)) if groups is None else np.unique(groups, return_inverse=True)[1]
     count = int(codes.max()) + 1
     if kind == "weighted":
         factor = rng.standard_exponential(count)
@@ -105,7 +105,7 @@ def _sample(model, params, rows: Rows, kind, groups, rng) -> Rows:
         factor = rng.multinomial(total, base / base.sum()) / np.where(base > 0, base, 1.0)
     else:
         factor = np.bincount(rng.integers(count, size=count), minlength=count).astype(float)
-    weight = base * factor[codes]
+    weight = rows.spread(base * factor[codes])
     return rows._replace(weight=weight).take(np.flatnonzero(weight))
 
 

@@ -67,7 +67,7 @@ def vuong_test(first, second, X, y, *, correction=None, sample_weight=None, **in
     sample_weight : array (n,) or None
         Frequency weights.
     **inputs
-        Offset, exposure and trials.
+        Offset, exposure, trials, and groups, whose log densities are then compared.
 
     Returns
     -------
@@ -85,12 +85,14 @@ def vuong_test(first, second, X, y, *, correction=None, sample_weight=None, **in
         raise ValueError(f"correction must be None, 'aic' or 'bic'; got {correction!r}.")
     ratio = first.log_prob(X, y, **inputs) - second.log_prob(X, y, **inputs)
     weight = np.ones(len(ratio)) if sample_weight is None else np.asarray(sample_weight, float)
+    if sample_weight is not None and inputs.get("groups") is not None:
+        weight = weight[np.unique(inputs["groups"], return_index=True)[1]]
     n = weight.sum()
     mean = weight @ ratio / n
     variance = weight @ (ratio - mean) ** 2 / n
     if variance <= 1e-12:
         raise ValueError(
-            "The fits give every row the same density: they cannot be told apart, and the "
+            "The fits give every unit the same density: they cannot be told apart, and the "
             "statistic has no normal law."
         )
     extra = first.fit_summary_.n_free - second.fit_summary_.n_free

@@ -26,7 +26,7 @@ def covariance(problem: Problem, local: Local, kind: str, groups=None):
     if kind == "sandwich":
         return bread @ local.squared @ bread
     scores = row_scores(problem.model, problem.params, problem.rows) @ problem.coordinates.basis
-    weight = np.ones(len(scores)) if problem.rows.weight is None else problem.rows.weight
+    weight = problem.rows.unit_weight
     meat, count = cluster_outer(scores, weight, groups)
     if count < 2:
         raise ValueError(f"covariance='cluster' needs at least two groups; got {count}.")

@@ -21,6 +21,8 @@ STEP = 1e-5
 class BlockDerivatives:
     """Derivatives of one block of rows, in the coordinates of `MoEModel.pack`.
 
+    They are those of its U units: of the rows, or of the groups of rows that share one expert.
+
     Parameters
     ----------
     model, params : the model and one parameter set
@@ -29,42 +31,45 @@ class BlockDerivatives:
 
     def __init__(self, model: MoEModel, params: MoEParams, rows: Rows):
         self.model, self.params = model, params
-        self.weight = np.ones(rows.n) if rows.weight is None else rows.weight
+        self.rows, self.weight = rows, rows.unit_weight
         self.trials = rows.trials
-        self.X_gate = _dense(model.gate_design(rows.X))
+        self.X_gate = _dense(model.gate_design(rows.unit_X))
         self.X_expert = _dense(model.expert_design(rows.X))
         self.y, self.offset = model.scaling.target(rows.y), model.scaled_offset(rows)
 
     def gate_terms(self, gate):
-        """(n, K) the gate's terms of the objective."""
+        """(U, K) the gate's terms of the objective."""
         return self.model.gate.log_joint(gate, self.X_gate)
 
     def expert_terms(self, expert):
-        """(n, K) log densities."""
+        """(n, K) log densities of the rows."""
         return self.model.expert.log_density(
             expert, self.X_expert, self.y, self.offset, self.trials
         )
 
     def joint(self):
-        """(n, K) complete-data log-likelihoods, in standardised units."""
-        return self.gate_terms(self.params.gate) + self.expert_terms(self.params.expert)
+        """(U, K) complete-data log-likelihoods, in standardised units."""
+        gate = self.gate_terms(self.params.gate)
+        return gate + self.rows.unit_sums(self.expert_terms(self.params.expert))
 
     def scores(self):
-        """(n, K, d) derivatives of the complete-data log-likelihoods."""
+        """(U, K, d) derivatives of the complete-data log-likelihoods."""
         gate, expert = self.model.gate, self.model.expert
+        own = _scores(
+            expert, self.params.expert, self.X_expert, self._expert_unit, self.expert_terms
+        )
         return np.concatenate(
             [
                 _scores(gate, self.params.gate, self.X_gate, self._gate_unit, self.gate_terms),
-                _scores(
-                    expert, self.params.expert, self.X_expert, self._expert_unit, self.expert_terms
-                ),
+                self.rows.unit_sums(own),
             ],
             axis=2,
         )
 
     def hessian(self, resp):
-        """(d, d) sum of the complete-data second derivatives, weighted by resp (n, K)."""
+        """(d, d) sum of the complete-data second derivatives, weighted by resp (U, K)."""
         gate, expert = self.model.gate, self.model.expert
+        own = self.rows.spread(resp)
         first = _hessian(
             gate,
             self.params.gate,
@@ -78,9 +83,9 @@ class BlockDerivatives:
             self.params.expert,
             self.X_expert,
             self._expert_unit,
-            resp,
-            lambda own: expert.statistics(
-                own, self.X_expert, self.y, resp, resp.sum(axis=1), self.offset, self.trials
+            own,
+            lambda moved: expert.statistics(
+                moved, self.X_expert, self.y, own, own.sum(axis=1), self.offset, self.trials
             ),
         )
         out = np.zeros((len(first) + len(second),) * 2)

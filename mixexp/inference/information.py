@@ -3,7 +3,8 @@
 Louis (1982, "Finding the observed information matrix when using the EM algorithm", JRSS B 44,
 226-233): with complete-data scores s_ik and second derivatives H_ik, and responsibilities r_ik, the
 observed information is - sum_i w_i { sum_k r_ik (H_ik + s_ik s_ik') - s_i s_i' },
-s_i = sum_k r_ik s_ik.
+s_i = sum_k r_ik s_ik. Where rows form groups, i runs over the groups, and s_ik and H_ik are sums
+within them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from ..em.model import MoEModel
 from ..em.params import MoEParams, tree_map
-from ..em.rows import Rows, blocks
+from ..em.rows import Rows
 from ..em.threads import single_threaded_blas
 from ..kernels.reference import log_softmax, log_sum_exp
 from .derivatives import BlockDerivatives
@@ -24,7 +25,7 @@ ENTRIES = 2_000_000  # of the scores of a block, (rows, K, d)
 
 
 class Information(NamedTuple):
-    """Sums over rows, in the coordinates of `MoEModel.pack`.
+    """Sums over units (rows, or groups of rows), in the coordinates of `MoEModel.pack`.
 
     loglik () = sum w l_i; score (d,) = sum w s_i; observed (d, d): minus the second derivative;
     outer (d, d) = sum w s_i s_i'; squared (d, d) = sum w^2 s_i s_i'.
@@ -43,9 +44,9 @@ def information(model: MoEModel, params: MoEParams, rows: Rows) -> Information:
 
 
 def row_scores(model: MoEModel, params: MoEParams, rows: Rows) -> np.ndarray:
-    """(n, d) derivatives of the rows' log-likelihoods, without their weights."""
+    """(U, d) derivatives of the units' log-likelihoods, without their weights."""
     parts = []
-    for block in blocks(rows.n, _block_size(model, params)):
+    for block in rows.blocks(_block_size(model, params)):
         one = BlockDerivatives(model, params, rows.take(block))
         resp = np.exp(log_softmax(one.joint()))
         parts.append(np.einsum("nk,nkd->nd", resp, one.scores()))
@@ -73,7 +74,7 @@ def block_information(model, params, rows) -> Information:
     outer = (mean * w[:, None]).T @ mean
     observed = -one.hessian(resp * w[:, None]) - root.T @ root + outer
     return Information(
-        np.asarray(w @ log_sum_exp(joint) - w.sum() * model.log_units),
+        np.asarray(w @ log_sum_exp(joint) - model.log_units(rows)),
         w @ mean,
         observed,
         outer,
@@ -90,6 +91,6 @@ def _sum(model, params, rows, function):
     with single_threaded_blas():
         parts = (
             function(model, params, rows.take(block))
-            for block in blocks(rows.n, _block_size(model, params))
+            for block in rows.blocks(_block_size(model, params))
         )
         return functools.reduce(lambda total, part: tree_map(np.add, total, part), parts)

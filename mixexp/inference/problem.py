@@ -51,8 +51,7 @@ class Problem(NamedTuple):
 
     def loglik(self, value) -> float:
         values = self.model.log_likelihood(self.params_at(value), self.rows)
-        weight = self.rows.weight
-        return float(values.sum() if weight is None else weight @ values)
+        return float(self.rows.unit_weight @ values)
 
 
 class Constrained(NamedTuple):

@@ -39,7 +39,7 @@ def bootstrap_lrt(
     n_jobs : int or None
         Processes.
     **inputs
-        ``offset``, ``exposure`` and ``trials``.
+        ``offset``, ``exposure``, ``trials``, and ``groups`` of rows that share one expert.
 
     Returns
     -------

@@ -15,7 +15,13 @@ Rows = NDArray[np.intp]
 
 
 def make_folds(
-    y: Any, cv: Any, *, classes: bool, random_state: Any = None, X: Any = None
+    y: Any,
+    cv: Any,
+    *,
+    classes: bool,
+    random_state: Any = None,
+    X: Any = None,
+    groups: Any = None,
 ) -> list[tuple[Rows, Rows]]:
     """Pairs of training and test rows.
 
@@ -33,17 +39,34 @@ def make_folds(
         Seed of the shuffle.
     X : array-like, optional
         Passed to ``cv.split``.
+    groups : (n,) int array, optional
+        Codes 0, 1, ... of groups that stay together; an integer then deals groups, whatever their
+        classes.
 
     Returns
     -------
     list of (train, test)
         Arrays of row numbers; empty without cross-validation.
+
+    Raises
+    ------
+    ValueError
+        If there are too few rows or groups, or the given folds divide a group.
     """
     if cv is None or (isinstance(cv, int | np.integer) and cv == 0):
         return []
     if not isinstance(cv, int | np.integer):
-        pairs = cv.split(X, y) if hasattr(cv, "split") else cv
-        return [(np.asarray(train), np.asarray(test)) for train, test in pairs]
+        given = (X, y) if groups is None else (X, y, groups)
+        pairs = cv.split(*given) if hasattr(cv, "split") else cv
+        folds = [(np.asarray(train), np.asarray(test)) for train, test in pairs]
+        if groups is not None:
+            _check_whole(folds, groups)
+        return folds
+    if groups is not None:
+        dealt = make_folds(
+            np.arange(np.max(groups) + 1), cv, classes=False, random_state=random_state
+        )
+        return [tuple(np.flatnonzero(np.isin(groups, part)) for part in pair) for pair in dealt]
     target = np.asarray(y)
     n_rows = len(target)
     n_folds = int(min(cv, n_rows))
@@ -52,6 +75,16 @@ def make_folds(
     fold = _deal(target, n_folds, classes, random_state)
     every = np.arange(n_rows)
     return [(every[fold != k], every[fold == k]) for k in range(n_folds) if (fold == k).any()]
+
+
+def _check_whole(folds: list[tuple[Rows, Rows]], groups: Any) -> None:
+    for train, test in folds:
+        both = np.intersect1d(groups[train], groups[test])
+        if len(both):
+            raise ValueError(
+                f"cv divides {len(both)} groups between training and test rows. Give a number of "
+                "folds, or a splitter that keeps groups together, such as GroupKFold."
+            )
 
 
 def keyed_folds(rows: MoERows, cv: int, *, classes: bool, seed: int) -> list[tuple[Rows, Rows]]:

@@ -66,7 +66,7 @@ def split_inference(
     covariance : str
         As in ``inference``.
     **inputs
-        Row-wise ``offset``, ``exposure`` and ``trials``.
+        Row-wise ``offset``, ``exposure``, ``trials``, and ``groups``, which are divided whole.
 
     Returns
     -------
@@ -74,9 +74,13 @@ def split_inference(
     """
     if not 0 < share < 1:
         raise ValueError(f"share must lie strictly between 0 and 1; got {share!r}.")
-    n = len(y)
+    # groups of rows that share one expert stay together
+    groups = inputs.get("groups")
+    unit = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    n = int(unit.max()) + 1
     order = np.random.default_rng(random_state).permutation(n)
-    first, second = np.sort(order[: round(share * n)]), np.sort(order[round(share * n) :])
+    chosen_units = np.isin(unit.ravel(), order[: round(share * n)])
+    first, second = np.flatnonzero(chosen_units), np.flatnonzero(~chosen_units)
     chosen = clone(penalised).fit(*_rows((X, y), first), **_some(inputs, first))
     gate, experts = _used(chosen)
     refit = _plain(chosen, gate, experts)

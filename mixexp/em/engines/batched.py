@@ -22,25 +22,26 @@ def runs_batched(model, rows: Rows, params) -> bool:
         return False
     q = 1 + max(len(model.gate_columns), len(model.expert_columns), rows.y.shape[1])
     entries = rows.n * size(params) * model.K * q
-    separate = model.gate.joint or model.expert.batches
+    separate = model.gate.joint or model.expert.batches or rows.group is not None
     return separate and rows.n <= BLOCK and entries <= ENTRIES
 
 
 def batched_pass(model, rows: Rows, params) -> PassResult:
     """As a pass of each set on its own, to rounding."""
     S, K = size(params), model.K
-    weight = np.ones(rows.n) if rows.weight is None else rows.weight
-    X_gate, X_expert = model.gate_design(rows.X), model.expert_design(rows.X)
+    weight, U = rows.unit_weight, rows.n_units
+    X_gate, X_expert = model.gate_design(rows.unit_X), model.expert_design(rows.X)
     y, offset = model.scaling.target(rows.y), model.scaled_offset(rows)
     expert = _flat(params.expert)
     densities = model.expert.log_density(expert, X_expert, y, offset, rows.trials)
-    joint = densities.reshape(rows.n, S, K) + _gate_terms(model.gate, params.gate, X_gate)
+    joint = rows.unit_sums(densities).reshape(U, S, K)
+    joint = joint + _gate_terms(model.gate, params.gate, X_gate)
     loglik = weight @ log_sum_exp(joint)
     resp = np.exp(log_softmax(joint)) * weight[:, None, None]
-    flat = resp.reshape(rows.n, S * K)
-    statistics = model.expert.statistics(expert, X_expert, y, flat, weight, offset, rows.trials)
+    own = rows.spread(resp.reshape(U, S * K)), rows.once(weight)
+    statistics = model.expert.statistics(expert, X_expert, y, *own, offset, rows.trials)
     return PassResult(
-        loglik - weight.sum() * model.log_units,
+        loglik - model.log_units(rows),
         Statistics(
             _gate_statistics(model.gate, params.gate, X_gate, resp, weight),
             tree_map(lambda leaf: _by_set(leaf, S, K), statistics),

@@ -35,7 +35,8 @@ def fused_pass(model: MoEModel, rows: Rows, n_jobs: int) -> FusedPass | None:
     """The pair's fused pass over these rows; None where it has no kernel for them."""
     kind = KERNELS.get((model.gate.kernel, model.expert.kernel))
     dense = not sparse.issparse(rows.X) and rows.X.dtype in (np.float32, np.float64)
-    if kind is None or not dense or rows.y.shape[1] != 1 or rows.prior is not None:
+    plain = rows.prior is None and rows.group is None
+    if kind is None or not dense or rows.y.shape[1] != 1 or not plain:
         return None
     return kind(model, rows, n_jobs)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..model import MoEModel
 from ..params import PassResult, stack, take, tree_map
-from ..rows import Rows, blocks
+from ..rows import Rows
 from .batched import batched_pass, runs_batched
 from .fused import fused_pass
 
@@ -42,7 +42,7 @@ class MemoryEngine:
 
     def rows_map(self, function):
         """``function(rows of a block)`` for every block, in order."""
-        return [function(self.rows.take(block)) for block in blocks(self.rows.n)]
+        return [function(self.rows.take(block)) for block in self.rows.blocks()]
 
     def _run_composed(self, model, params):
         if runs_batched(model, self.rows, params):
@@ -52,7 +52,7 @@ class MemoryEngine:
         for s in range(n_sets):
             single = take(params, s)
             total = None
-            for block in blocks(self.rows.n):
+            for block in self.rows.blocks():
                 part = model.statistics(single, self.rows.take(block))
                 total = part if total is None else tree_map(np.add, total, part)
             results.append(total)

@@ -1,4 +1,7 @@
-"""Candidate starts for K experts: divisions of the rows, and moves from a fit with K - 1."""
+"""Candidate starts for K experts: divisions of the rows, and moves from a fit with K - 1.
+
+Where rows form groups, groups are divided and drawn: every array over m is over the units.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +30,11 @@ class Generator:
 
     def __init__(self, model: MoEModel, table: Table, d: Designs, rng, effort: float):
         self.model = model
-        self.units = table.size
+        self.units = table.row_size
         self.table = table
         self.d = d
+        # units of which an expert's columns need the rows
+        self.handful = -(-d.expert.shape[1] * len(table.key) // d.rows.n)
         self.rng = rng
         self.effort = effort
         self.Z = partitions.joint_coordinates(model, table)
@@ -73,11 +78,12 @@ class Generator:
     def elemental(self, K: int):
         """Every expert fitted to a random handful of rows, the gate neutral: (batch, kinds)."""
         S = self.count(12)
-        q = self.d.expert.shape[1]
+        q = self.handful
         rng, weight = self.rng, self.table.weight
         background = np.repeat(rng.choice([0.05, 0.5, 3.0], size=S), K)
         local = np.repeat(rng.random(S) < 0.5, K)
-        tight = np.zeros(S * K, dtype=bool)
+        # further rows keep an exact fit away; further groups are likely of another expert
+        tight = np.full(S * K, self.d.rows.group is not None)
         W = moves.elemental_weights(self.Z, weight, q, rng, background, local, tight)
         experts = fit_experts(self.model, self.d, W, 4)
         experts = tree_map(lambda leaf: leaf.reshape(S, K, *leaf.shape[1:]), experts)
@@ -124,7 +130,7 @@ class Generator:
     def _insertion_weights(self, b, draws):
         """(m, J): random handfuls, and each expert's rows cut by fit, column and score."""
         rng, weight, Z = self.rng, self.table.weight, self.Z
-        q = self.d.expert.shape[1]
+        q = self.handful
         background = rng.choice([0.02, 0.2, 2.0], size=draws)
         local, tight = rng.random((2, draws)) < 0.5
         held = weight[:, None] * b.resp + 1e-12 * weight[:, None]

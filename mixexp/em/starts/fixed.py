@@ -8,6 +8,7 @@ import numpy as np
 
 from ..model import MoEModel
 from ..params import MoEParams, stack, take, tree_map
+from ..rows import Rows
 from .table import Table
 
 HALVINGS = 8
@@ -16,9 +17,11 @@ HALVINGS = 8
 class Designs(NamedTuple):
     """The table's designs, made once: standardised columns, target and the row-wise inputs.
 
-    ``neutral`` is one expert, the intercept-only fit.
+    The gate's design and the weight (m,) are those of the table's m units, the others those of its
+    rows; ``neutral`` is one expert, the intercept-only fit.
     """
 
+    rows: Rows
     gate: Any
     expert: Any
     y: np.ndarray
@@ -31,7 +34,8 @@ class Designs(NamedTuple):
 def designs(model: MoEModel, table: Table) -> Designs:
     rows = table.rows
     return Designs(
-        model.gate_design(rows.X),
+        rows,
+        model.gate_design(rows.unit_X),
         model.expert_design(rows.X),
         model.scaling.target(rows.y),
         table.weight,
@@ -42,8 +46,8 @@ def designs(model: MoEModel, table: Table) -> Designs:
 
 
 def expert_log_density(model, d: Designs, experts):
-    """(m, J) log densities of J experts stacked on the first axis."""
-    return model.expert.log_density(experts, d.expert, d.y, d.offset, d.trials)
+    """(m, J) log densities of the units under J experts stacked on the first axis."""
+    return d.rows.unit_sums(model.expert.log_density(experts, d.expert, d.y, d.offset, d.trials))
 
 
 def fit_experts(model: MoEModel, d: Designs, weights, steps: int, experts=None):
@@ -63,8 +67,9 @@ def fit_experts(model: MoEModel, d: Designs, weights, steps: int, experts=None):
     if experts is None:
         experts = tree_map(lambda leaf: np.repeat(leaf, J, axis=0), d.neutral)
     value = (weights * expert_log_density(model, d, experts)).sum(axis=0)
+    own = d.rows.spread(weights), d.rows.once(d.weight)
     for _ in range(steps):
-        stats = family.statistics(experts, d.expert, d.y, weights, d.weight, d.offset, d.trials)
+        stats = family.statistics(experts, d.expert, d.y, *own, d.offset, d.trials)
         new = _unstack(family.m_step(_own(experts), _own_statistics(stats, J)))
         new, new_value = _guard(model, d, weights, experts, value, new)
         gain = new_value - value

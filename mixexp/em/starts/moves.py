@@ -18,7 +18,7 @@ from .fixed import Designs, expert_log_density, fit_experts, fit_gates
 
 
 class Base(NamedTuple):
-    """A mixture of K experts as an insertion sees it, row by row.
+    """A mixture of K experts as an insertion sees it, unit by unit.
 
     log_p (m,); resp (m, K).
     """

@@ -10,16 +10,30 @@ from scipy import sparse
 from ..model import MoEModel
 from .table import Table
 
+MOST = 50  # products of columns and target among the coordinates of groups
 SOFT = 0.1  # how much of every row a hard partition leaves to the other experts
 
 
 def joint_coordinates(model: MoEModel, table: Table):
-    """(m, d) standardised coordinates of (x, y) in which rows are near or far."""
+    """(m, d) standardised coordinates of (x, y) in which rows are near or far.
+
+    Of groups: means of (x, y), and of the products of y with the columns of x, by which groups
+    with other slopes lie apart.
+    """
+    rows = table.rows
     columns = np.union1d(model.gate_columns, model.expert_columns).astype(int)
-    X: Any = table.rows.X[:, columns]
+    X: Any = rows.X[:, columns]
     X = X.toarray() if sparse.issparse(X) else np.asarray(X, dtype=float)
-    parts = [_standard(X, table.weight)] if X.shape[1] else []
-    return np.hstack([*parts, _standard(_target(model, table), table.weight)])
+    weight = rows.weight
+    parts = [_standard(X, weight)] if X.shape[1] else []
+    parts.append(_standard(_target(model, table), weight))
+    if rows.group is None:
+        return np.hstack(parts)
+    if X.shape[1]:
+        products = parts[0][:, :, None] * parts[1][:, None, :]
+        parts.insert(1, products.reshape(rows.n, -1)[:, :MOST])
+    sizes = rows.unit_sums(np.ones(rows.n))[:, None]
+    return _standard(rows.unit_sums(np.hstack(parts)) / sizes, table.weight)
 
 
 def _target(model, table):

@@ -65,15 +65,20 @@ class Screen:
     ----------
     engine : Engine over the table
     units : float
-        What the table's rows amount to; optima are told apart by log-likelihood in these units.
+        What the table's units amount to; optima are told apart by log-likelihood in these.
+    row_units : float
+        What its rows amount to: sizes of experts are judged in these.
     tolerance : float
         Optima whose log-likelihoods differ by less are one.
     """
 
-    def __init__(self, model: MoEModel, engine, units: float, tolerance: float = 1e-3):
+    def __init__(
+        self, model: MoEModel, engine, units: float, row_units: float, tolerance: float = 1e-3
+    ):
         self.model = model
         self.engine = engine
         self.units = units
+        self.row_units = row_units
         self.tolerance = tolerance
 
     def enter(self, params, kinds) -> Pool:
@@ -97,15 +102,16 @@ class Screen:
         leave in the parameters.
         """
         rows = self.engine.rows
-        noisy = rows._replace(weight=rows.weight * rng.standard_exponential(rows.n))
+        noise = rows.spread(rng.standard_exponential(rows.n_units))
+        noisy = rows._replace(weight=rows.weight * noise)
         solver = EM(passes, tol=1e-8 / self.units, gradient_tol=1e-4)
         return solver.run(self.model, params, MemoryEngine(noisy, self.model)).params
 
     def judge(self, pool: Pool) -> Pool:
         final = self.engine.run(self.model, pool.params)
         mass = final.statistics.expert.mass
-        regular = is_regular(self.model, pool.params, mass, self.units)
-        near = is_regular(self.model, pool.params, mass, self.units, ALMOST)
+        regular = is_regular(self.model, pool.params, mass, self.row_units)
+        near = is_regular(self.model, pool.params, mass, self.row_units, ALMOST)
         return pool._replace(mass=mass, regular=regular, near=near)
 
     def select(self, pool: Pool, n: int) -> Pool:

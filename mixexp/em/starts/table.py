@@ -1,9 +1,10 @@
 """The canonical table: the weighted sample, free of the order and repetition of its rows.
 
 Every row gets a 64-bit hash of its values. Rows with equal values are merged and their weights
-added; the merged rows are sorted by hash. Whatever is computed from this table is therefore a
-function of the weighted sample: bit for bit the same for any order of the rows, and the same for
-weight 2 as for a row that stands there twice. Randomness is keyed by (seed, the row's hash).
+added; the merged rows are sorted by hash. Where rows form groups the same is done with groups
+(`grouping`). Whatever is computed from this table is therefore a function of the weighted sample:
+bit for bit the same for any order of the rows, and the same for weight 2 as for a row (or a group)
+that stands there twice. Randomness is keyed by (seed, the row's hash).
 """
 
 from __future__ import annotations
@@ -13,80 +14,51 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
+from ..regular import count_rows, count_units
 from ..rows import Rows, blocks
+from . import grouping
+from .keys import hash_rows, keyed_uniform
 
 FEW_ROWS = 2000  # distinct rows below which a fit runs on the table itself
 DENSE = 4_000_000  # entries up to which the table of a sparse sample is made dense
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Table(NamedTuple):
-    """Distinct rows in canonical order.
+    """Distinct units (rows, or groups of rows) in canonical order.
 
     Attributes
     ----------
     rows : Rows
-        With weights; they sum to the weight of the whole sample.
+        With weights; those of the units sum to the weight of the whole sample.
     key : (m,) uint64
-        Hashes of the rows.
+        Hashes of the units.
     complete : bool
-        False where the table is a sample of the distinct rows.
+        False where the table is a sample of the distinct units.
     size : float
         How many units the table amounts to: in a complete table the total weight (at least the
-        number of rows), in a sample at most its rows. Sizes of experts are judged in these.
+        number of units), in a sample at most its units. Differences of log-likelihood are judged
+        in these.
+    row_size : float
+        How many rows it amounts to: what sizes of experts are judged in.
     """
 
     rows: Rows
     key: np.ndarray
     complete: bool
     size: float
+    row_size: float
 
     @property
     def weight(self) -> np.ndarray:
-        """(m,) weights of the distinct rows; a table always has them."""
+        """(m,) weights of the distinct units; a table always has them."""
         assert self.rows.weight is not None
-        return self.rows.weight
-
-
-def mix(bits):
-    """SplitMix64's finaliser of an array (Steele, Lea and Flood, 2014, OOPSLA 49, 453-472)."""
-    z = np.atleast_1d(np.asarray(bits, dtype=np.uint64))
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-def keyed_uniform(key, seed: int):
-    """(m,) numbers in (0, 1), a function of (seed, key) alone."""
-    salt = mix(np.array([seed % 2**64], dtype=np.uint64) * _GOLDEN + _GOLDEN)
-    return ((mix(key ^ salt) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
-
-
-def hash_rows(rows: Rows):
-    """(n,) uint64: a hash of every row's values; the weight is not among them.
-
-    Values enter as float64 with -0.0 = 0.0, and a zero adds nothing, so that a sparse row and its
-    dense copy have the same hash. A missing offset equals an offset of zero. Rows of different
-    priors of the experts differ.
-    """
-    p, m = rows.X.shape[1], rows.y.shape[1]
-    K = 0 if rows.prior is None else rows.prior.shape[1]
-    keys = mix((np.arange(p + m + 2 + K, dtype=np.uint64) + np.uint64(1)) * _GOLDEN)
-    out = np.empty(rows.n, dtype=np.uint64)
-    for block in blocks(rows.n):
-        part = rows.take(block)
-        total = _hash_matrix(part.X, keys[:p]) + _hash_dense(part.y, keys[p : p + m])
-        for extra, key in ((part.offset, keys[p + m]), (part.trials, keys[p + m + 1])):
-            if extra is not None:
-                total = total + _hash_values(extra, key)
-        if part.prior is not None:
-            total = total + _hash_dense(part.prior, keys[p + m + 2 :])
-        out[block] = mix(total)
-    return out
+        return self.rows.unit_weight
 
 
 def count_distinct(rows: Rows, enough: int) -> int:
-    """Number of distinct rows of positive weight; ``enough`` where there are at least so many."""
+    """Number of distinct units of positive weight; ``enough`` where there are at least so many."""
+    if rows.group is not None:
+        return min(len(grouping.distinct_groups(rows).key), enough)
     seen: set[int] = set()
     for block in blocks(rows.n, 2 * enough):
         part = rows.take(block)
@@ -97,37 +69,22 @@ def count_distinct(rows: Rows, enough: int) -> int:
     return len(seen)
 
 
-def _hash_values(values, key):
-    bits = (np.ascontiguousarray(values, dtype=np.float64) + 0.0).view(np.uint64)
-    return mix(bits ^ key) - mix(key)
-
-
-def _hash_dense(A, keys):
-    return _hash_values(A, keys).sum(axis=1, dtype=np.uint64)
-
-
-def _hash_matrix(A, keys):
-    if not sparse.issparse(A):
-        return _hash_dense(A, keys)
-    A = A.tocsr()
-    running = np.zeros(A.nnz + 1, dtype=np.uint64)
-    np.cumsum(_hash_values(A.data, keys[A.indices]), out=running[1:])  # wraps around
-    return running[A.indptr[1:]] - running[A.indptr[:-1]]
-
-
 def canonical_table(rows: Rows, table_size: int, seed: int) -> Table:
     """Merge equal rows, sort by hash, and `sample` when there are more than ``table_size``.
 
-    Rows of weight zero are left out.
+    Rows of weight zero are left out. Of groups, equal ones are merged.
     """
+    if rows.group is not None:
+        groups, amounts = grouping.distinct_groups(rows), (count_units(rows), count_rows(rows))
+        return _grouped(groups, rows, table_size, seed, amounts)
     index, merged, key = _merged(rows)
     counted = rows.n if rows.weight is None else np.count_nonzero(rows.weight)
     units = max(float(merged.sum()), float(counted))
     if len(index) <= table_size:
-        return Table(_taken(rows, index, merged), key, True, units)
+        return Table(_taken(rows, index, merged), key, True, units, units)
     keep, sampled = _priority_sample(merged, keyed_uniform(key, seed), table_size)
     size = min(units, float(table_size))
-    return Table(_taken(rows, index[keep], sampled), key[keep], False, size)
+    return Table(_taken(rows, index[keep], sampled), key[keep], False, size, size)
 
 
 def compact(rows: Rows) -> Rows:
@@ -135,7 +92,10 @@ def compact(rows: Rows) -> Rows:
 
     A fit of few rows is thus the same, bit for bit, for every order of them, and for a weight of 2
     as for the row twice: also where only rounding decides, as in a sample that is all separated.
+    Groups are always brought to their canonical order.
     """
+    if rows.group is not None:
+        return grouping.distinct_groups(rows).of(rows)
     if count_distinct(rows, FEW_ROWS) == FEW_ROWS:
         return rows
     index, merged, _ = _merged(rows)
@@ -159,14 +119,34 @@ def sample(table: Table, size: int, seed: int) -> Table:
     A priority sample (Duffield, Lund and Thorup, 2007, J. ACM 54, article 32): row i with weight
     w_i and a keyed uniform u_i has priority w_i / u_i; the rows with the highest priorities are
     kept and weigh max(w_i, tau), where tau is the next priority. Sums over the sample then
-    estimate sums over the table without bias; the weights are scaled to the same total.
+    estimate sums over the table without bias; the weights are scaled to the same total. Of groups
+    so many are kept that they have about ``size`` rows.
     """
+    if table.rows.group is not None:
+        if table.rows.n <= size:
+            return table
+        length = np.diff(np.r_[table.rows.first, table.rows.n])
+        units = grouping.Units(np.arange(table.rows.n), length, table.weight, table.key)
+        return _grouped(units, table.rows, size, seed, (table.size, table.row_size))
     if len(table.key) <= size:
         return table
     keep, weight = _priority_sample(table.weight, keyed_uniform(table.key, seed), size)
-    return Table(
-        _taken(table.rows, keep, weight), table.key[keep], False, min(table.size, float(size))
-    )
+    amount = min(table.size, float(size))
+    return Table(_taken(table.rows, keep, weight), table.key[keep], False, amount, amount)
+
+
+def _grouped(units, rows, size, seed, amounts) -> Table:
+    """The table of groups of rows; a sample of them where they have more than ``size`` rows."""
+    complete = len(units.place) <= size
+    if not complete:
+        units, count = grouping.fewer_rows(units, rows, size, seed)
+        if count < len(units.key):
+            keep, weight = _priority_sample(units.weight, keyed_uniform(units.key, seed), count)
+            units = units.take(keep)._replace(weight=weight)
+        amounts = min(amounts[0], float(len(units.key))), min(amounts[1], float(len(units.place)))
+    taken = units.of(rows)
+    taken = taken._replace(X=_table_matrix(taken.X))
+    return Table(taken, units.key, complete, *amounts)
 
 
 def _taken(rows, index, weight):

@@ -41,6 +41,7 @@ class Parts(NamedTuple):
 
     @classmethod
     def of(cls, model: Any, X: Any, y: Any, sample_weight: Any, inputs: Mapping[str, Any]) -> Parts:
+        model._model_.check_ungrouped("Merging experts")
         rows = model._rows(X, y, **inputs)
         inner, experts = model._model_, model._params_.expert
         if not hasattr(experts, "coef"):

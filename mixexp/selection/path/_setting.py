@@ -65,6 +65,8 @@ class Setting(NamedTuple):
 def setting(path, X, y, sample_weight, inputs, max_columns: float = np.inf) -> Setting:
     """The setting of a `MoEPath` on given rows."""
     template = _template(path)
+    if inputs.get("groups") is not None:
+        raise ValueError("A path takes no groups=; fit MoERegressor with one penalty instead.")
     gate, expert, given = template._checked(X, y, sample_weight, **inputs)
     if given.prior is not None:
         raise ValueError(

@@ -171,7 +171,7 @@ class LassoMoERegressorCV(ChosenOnPath, MoERegressor):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(  # type: ignore[override]  # a path takes no prior of the rows' experts
+    def fit(  # type: ignore[override]  # a path takes neither groups nor a prior
         self, X, y, sample_weight=None, *, offset=None, exposure=None, trials=None
     ):
         """Walk the path, choose the strengths, and keep the mixture that was fitted with them.
@@ -274,7 +274,7 @@ class LassoMoEClassifierCV(ChosenOnPath, MoEClassifier):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None):  # type: ignore[override]  # a path takes no groups
         """Walk the path, choose the strengths, and keep the mixture that was fitted with them.
 
         Parameters

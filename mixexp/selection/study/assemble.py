@@ -99,7 +99,7 @@ def assemble(
         cv_log_prob=cv_rows if folds else None,
         fit_notes=tuple(notes + cv_notes),
         choice_notes=tuple(choice_notes),
-        data=describe_data(data.X, data.y, data.sample_weight),
+        data=describe_data(data.X, data.y, data.sample_weight, data.groups),
         settings=settings,
         weights=None if data.sample_weight is None else np.asarray(data.sample_weight, float),
     )

@@ -25,7 +25,10 @@ REGISTRIES: dict[str, dict[str, type[Component]]] = {"expert": EXPERTS, "gate": 
 
 @dataclass(frozen=True)
 class StudyRows:
-    """The rows of a study and what travels with them; row-wise inputs may be None."""
+    """The rows of a study and what travels with them; row-wise inputs may be None.
+
+    ``groups`` are integers.
+    """
 
     X: Any
     y: Any
@@ -33,6 +36,7 @@ class StudyRows:
     offset: Any = None
     exposure: Any = None
     trials: Any = None
+    groups: Any = None
 
     def take(self, rows: NDArray[np.intp]) -> StudyRows:
         """The same inputs for some rows."""
@@ -43,7 +47,7 @@ class StudyRows:
 
     def inputs(self, *, weight: bool = False) -> dict[str, Any]:
         """The row-wise keyword arguments that are given."""
-        names = ["offset", "exposure", "trials"] + (["sample_weight"] if weight else [])
+        names = ["offset", "exposure", "trials", "groups"] + (["sample_weight"] if weight else [])
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
@@ -51,7 +55,8 @@ class StudyRows:
 class FitRecord:
     """One fit of a chain: the estimator or the reason why there is none.
 
-    ``log_prob`` holds the log-densities of the rows kept aside, if any were.
+    ``log_prob`` holds the log-densities of the rows kept aside, if any were; those of groups at
+    their first rows, the others being NaN.
     """
 
     n_experts: int
@@ -162,7 +167,8 @@ def _too_few_rows(model: Any) -> bool:
 
     The spurious optima of such fits are many and slow to reach: one of a path is enough.
     """
-    units = model.fit_summary_.n_units
+    summary = model.fit_summary_
+    units = summary.n_units if summary.n_rows is None else summary.n_rows
     least = smallest_allowed(model._model_, model._params_, units)
     return not model.regular_ and model.n_experts_ * least > units * (1 + 1e-6)
 
@@ -233,9 +239,12 @@ def _score(record: FitRecord, rows: StudyRows) -> FitRecord:
         values = record.estimator.log_prob(rows.X, rows.y, **rows.inputs())
     except Exception as error:  # see _fit_one
         return FitRecord(record.n_experts, record.estimator, error=_one_line(error))
-    return FitRecord(
-        record.n_experts, record.estimator, log_prob=np.asarray(values, dtype=float).ravel()
-    )
+    values = np.asarray(values, dtype=float).ravel()
+    if rows.groups is not None:  # a group's log density stands at its first row
+        line = np.full(len(rows.groups), np.nan)
+        line[np.unique(rows.groups, return_index=True)[1]] = values
+        values = line
+    return FitRecord(record.n_experts, record.estimator, log_prob=values)
 
 
 def _one_line(error: Exception) -> str:

@@ -39,7 +39,8 @@ class StudyResult:
     cells : dict of int to dict
         Settings by line of the table.
     cv_log_prob : ndarray of shape (fits, n) or None
-        Out-of-fold log-densities, NaN where a row was never tested.
+        Out-of-fold log-densities, NaN where a row was never tested. That of a group of rows
+        stands at its first row, with NaN at the others.
     fit_notes, choice_notes : tuple of str
         What a reader has to know of the fits, and of the choice; ``notes`` are both.
     data : dict
@@ -370,11 +371,12 @@ def model_values(model: Any) -> dict[str, Any]:
     return values | {"status": model.status_.name, "converged": bool(model.converged_)}
 
 
-def describe_data(X: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
-    """Rows, columns and total weight."""
+def describe_data(X: Any, y: Any, sample_weight: Any, groups: Any = None) -> dict[str, Any]:
+    """Rows, columns, total weight of the rows, and the number of groups if there are any."""
     total = len(y) if sample_weight is None else float(np.sum(sample_weight))
     rows, columns = np.shape(X)
-    return {"rows": int(rows), "columns": int(columns), "total_weight": total}
+    found = {"rows": int(rows), "columns": int(columns), "total_weight": total}
+    return found if groups is None else found | {"groups": len(np.unique(groups))}
 
 
 def plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from mixexp._component import CRITERIA, Component
+from mixexp.estimators._groups import check_groups
 from mixexp.selection.folds import make_folds
 from mixexp.selection.study.assemble import Cell, assemble
 from mixexp.selection.study.chains import FitRecord, StudyRows, run_chain
@@ -116,6 +117,7 @@ class SelectionStudy(Component):
         offset: Any = None,
         exposure: Any = None,
         trials: Any = None,
+        groups: Any = None,
     ) -> SelectionStudy:
         """Fit the grid and choose.
 
@@ -127,6 +129,9 @@ class SelectionStudy(Component):
             Target.
         sample_weight, offset, exposure, trials : array-like of shape (n,), optional
             Row-wise inputs, as in ``MoERegressor.fit``.
+        groups : array-like of shape (n,), optional
+            Labels of rows that share one expert. Folds keep groups together, and all that is
+            compared counts groups.
 
         Returns
         -------
@@ -139,7 +144,8 @@ class SelectionStudy(Component):
             If no cell of the grid could be fitted; the message is that of the first fit. Before
             any fit: if the log-likelihoods of the grid cannot be compared.
         """
-        data = StudyRows(X, y, sample_weight, offset, exposure, trials)
+        codes = None if groups is None else check_groups(groups, len(y)).codes
+        data = StudyRows(X, y, sample_weight, offset, exposure, trials, codes)
         cells = cells_of(self.grid, self.estimator)
         criterion = _check_criterion(self.criterion)
         _check_number_of_fits(criterion, sum(len(cell.experts) for cell in cells))
@@ -150,6 +156,7 @@ class SelectionStudy(Component):
             classes=is_classifier(self.estimator),
             random_state=_integer_seed(self.random_state),
             X=X,
+            groups=codes,
         )
         if criterion == "cv" and not folds:
             raise ValueError("criterion='cv' needs folds; got cv=None. Set cv=5.")
