@@ -38,7 +38,7 @@ from ..experts.degree import monomial_names, with_monomials
 from ..gates import Gate
 from ..penalties import MANY_ROWS, with_checked_penalty
 from ._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
-from ._groups import check_groups, check_within
+from ._groups import GroupsMixin, group_means
 from ._inference import InferenceMixin
 from ._joint import JointMixin
 from ._summary import summary_text
@@ -47,7 +47,7 @@ WARNED = (Status.MAX_PASSES, Status.STALLED, Status.DEGENERATE)
 BLOCK = 65536  # rows predicted at a time
 
 
-class BaseMoE(InferenceMixin, JointMixin, CallbackSupportMixin, BaseEstimator):
+class BaseMoE(InferenceMixin, JointMixin, GroupsMixin, CallbackSupportMixin, BaseEstimator):
     """Mixture of experts p(y | x) = sum_k pi_k(x) f_k(y | x); see the concrete estimators."""
 
     online = True  # False for an estimator without `partial_fit`
@@ -110,8 +110,9 @@ class BaseMoE(InferenceMixin, JointMixin, CallbackSupportMixin, BaseEstimator):
         expert.check_target(rows.y, rows.trials)
         self._set_columns(gate, expert)
         rows = rows._replace(X=self._with_monomials(X, expert))
-        if groups is not None:
-            rows = self._grouped(rows, groups, expert_prior)
+        if groups is not None and expert_prior is not None:
+            raise ValueError("expert_prior= and groups= cannot be given together.")
+        rows, _ = self._units(rows, groups, self._gate_columns)
         if gate.joint:
             chosen = columns_with_density(rows, self._gate_columns, gate.needs_independent_columns)
             self._gate_columns = chosen
@@ -121,14 +122,6 @@ class BaseMoE(InferenceMixin, JointMixin, CallbackSupportMixin, BaseEstimator):
         if prior is not None:
             gate = gate.for_prior()
         return gate, expert, rows._replace(prior=prior)
-
-    def _grouped(self, rows, groups, expert_prior=None) -> Rows:
-        """The rows group after group, where the gate and the weights allow that."""
-        if expert_prior is not None:
-            raise ValueError("expert_prior= and groups= cannot be given together.")
-        found = check_groups(groups, rows.n)
-        check_within(found, rows, self._gate_columns, self._names())
-        return found.runs(rows)
 
     @with_callbacks
     def _fit(self, X, y, sample_weight, **inputs):
@@ -244,7 +237,8 @@ class BaseMoE(InferenceMixin, JointMixin, CallbackSupportMixin, BaseEstimator):
         names = self._names()
         n_distinct = count_distinct(rows, MANY_ROWS)
         gate = with_checked_penalty(gate, names[self._gate_columns]).for_rows(n_distinct)
-        gate = gate.for_columns(rows.X, self._gate_columns, rows.weight, int(self.n_experts))
+        unit_weight = None if rows.weight is None else rows.unit_weight
+        gate = gate.for_columns(rows.unit_X, self._gate_columns, unit_weight, int(self.n_experts))
         expert = with_checked_penalty(expert, names[self._expert_columns])
         expert = self._by_position(expert).for_target(rows.y, rows.weight, n_distinct)
         scaling = standardisation(rows, expert.scales_target, expert.scales_target_together)
@@ -283,10 +277,8 @@ class BaseMoE(InferenceMixin, JointMixin, CallbackSupportMixin, BaseEstimator):
         if isinstance(start, BaseMoE):
             return self._start_from(start, model)
         responsibilities = self._given_responsibilities(start, model.K, rows.n)
-        if groups is not None:  # they are those of the rows as given; a group has their mean
-            responsibilities = responsibilities[check_groups(groups, rows.n).order]
-            sizes = rows.unit_sums(np.ones(rows.n))[:, None]
-            responsibilities = rows.unit_sums(responsibilities) / sizes
+        if groups is not None:  # they are those of the rows as given
+            responsibilities = group_means(responsibilities, rows, groups)
         return None, [take(model.from_responsibilities(rows, responsibilities[None]), 0)]
 
     @staticmethod
@@ -412,14 +404,6 @@ class BaseMoE(InferenceMixin, JointMixin, CallbackSupportMixin, BaseEstimator):
         m = len(self._model_.scaling.y_scale)
         target = np.zeros((X.shape[0], m)) if y is None else self._target(y, X.shape[0])
         return Rows(X, target, None, offset, trials)
-
-    def _units(self, rows: Rows, groups):
-        """The rows group after group, and the function that brings values back to their order."""
-        if groups is None:
-            return rows, lambda values: values
-        found = check_groups(groups, rows.n)
-        check_within(found, rows, self._model_.gate_columns, self._names())
-        return found.runs(rows), found.back
 
     def _map(self, rows: Rows, function, size=BLOCK):
         """``function`` of blocks of rows, concatenated: temporary arrays stay small."""

@@ -45,6 +45,28 @@ class Groups(NamedTuple):
         return out
 
 
+class GroupsMixin:
+    """What estimators do with labels of rows."""
+
+    _model_: Any
+    _names: Any
+
+    def _units(self, rows: Rows, groups, gate_columns=None):
+        """The rows group after group, and the function that brings values back to their order."""
+        if groups is None:
+            return rows, lambda values: values
+        columns = self._model_.gate_columns if gate_columns is None else gate_columns
+        found = check_groups(groups, rows.n)
+        check_within(found, rows, columns, self._names())
+        return found.runs(rows), found.back
+
+
+def group_means(values, rows: Rows, groups):
+    """(U, K) means within the groups of ``rows`` of values (n, K) in the order of ``groups``."""
+    ordered = values[check_groups(groups, rows.n).order]
+    return rows.unit_sums(ordered) / rows.unit_sums(np.ones(rows.n))[:, None]
+
+
 def check_groups(groups: Any, n: int) -> Groups:
     """The groups of n rows.
 
@@ -53,11 +75,11 @@ def check_groups(groups: Any, n: int) -> Groups:
     ValueError
         If there is not one label per row, a label is missing, or labels cannot be sorted.
     """
-    values = pd.Series(np.asarray(groups, dtype=None) if np.ndim(groups) != 1 else groups)
-    if np.ndim(groups) != 1 or len(values) != n:
+    if np.shape(groups) != (n,):
         raise ValueError(
             f"groups needs one label per row, shape ({n},); got shape {np.shape(groups)}."
         )
+    values = pd.Series(groups)
     missing = values.isna().to_numpy()
     if missing.any():
         raise ValueError(
@@ -76,7 +98,7 @@ def check_groups(groups: Any, n: int) -> Groups:
     return Groups(labels, codes, np.argsort(codes, kind="stable"))
 
 
-def check_within(groups: Groups, rows: Rows, gate_columns, names, weight_name="sample_weight"):
+def check_within(groups: Groups, rows: Rows, gate_columns, names):
     """Refuse weights and columns of the gate that differ within a group.
 
     Parameters
@@ -98,7 +120,7 @@ def check_within(groups: Groups, rows: Rows, gate_columns, names, weight_name="s
         if differs.any():
             at = int(np.argmax(differs))
             raise ValueError(
-                f"{weight_name} must be one number within a group, since it is the group that is "
+                f"sample_weight must be one number within a group, since it is the group that is "
                 f"weighted: group {_shown(groups, codes[at])} has {rows.weight[first[at]]:g} and "
                 f"{rows.weight[order[at]]:g}."
             )

@@ -39,9 +39,8 @@ def make_folds(
         Seed of the shuffle.
     X : array-like, optional
         Passed to ``cv.split``.
-    groups : (n,) int array, optional
-        Codes 0, 1, ... of groups that stay together; an integer then deals groups, whatever their
-        classes.
+    groups : (n,) array, optional
+        Labels of groups that stay together; an integer then deals groups, whatever their classes.
 
     Returns
     -------
@@ -63,10 +62,7 @@ def make_folds(
             _check_whole(folds, groups)
         return folds
     if groups is not None:
-        dealt = make_folds(
-            np.arange(np.max(groups) + 1), cv, classes=False, random_state=random_state
-        )
-        return [tuple(np.flatnonzero(np.isin(groups, part)) for part in pair) for pair in dealt]
+        return _group_folds(groups, cv, random_state)
     target = np.asarray(y)
     n_rows = len(target)
     n_folds = int(min(cv, n_rows))
@@ -75,6 +71,17 @@ def make_folds(
     fold = _deal(target, n_folds, classes, random_state)
     every = np.arange(n_rows)
     return [(every[fold != k], every[fold == k]) for k in range(n_folds) if (fold == k).any()]
+
+
+def _group_folds(groups: Any, cv: Any, random_state: Any) -> list[tuple[Rows, Rows]]:
+    """Folds of whole groups, which are dealt in the order of their first rows."""
+    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    if len(first) < 2:
+        raise ValueError(f"cv={cv} needs at least 2 groups; got {len(first)}.")
+    code = np.argsort(np.argsort(first))[inverse]
+    dealt = make_folds(np.arange(len(first)), cv, classes=False, random_state=random_state)
+    tests = [np.isin(code, test) for _, test in dealt]
+    return [(np.flatnonzero(~test), np.flatnonzero(test)) for test in tests]
 
 
 def _check_whole(folds: list[tuple[Rows, Rows]], groups: Any) -> None:

@@ -2,7 +2,8 @@
 
 A case is a dict with the fields of the reference collection: ``family``, ``link``, ``response``,
 ``expert_columns``, ``gate_columns`` (R's names of the columns of a model matrix with treatment
-contrasts), ``offset``, ``K`` and ``mle`` (log-likelihood and parameters of the best optimum).
+contrasts), ``offset``, ``group`` (a column of labels), ``K`` and ``mle`` (log-likelihood and
+parameters of the best optimum).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from mixexp._component import EXPERTS
 from mixexp.em.model import MoEModel
 from mixexp.em.params import MoEParams
 from mixexp.em.rows import Rows, Scaling, standardisation
+from mixexp.estimators._groups import check_groups
 from mixexp.experts.glm import GLMParams
 from mixexp.experts.multinomial import MultinomialParams
 from mixexp.gates import ConstantGate, SoftmaxGate, SoftmaxParams
@@ -33,10 +35,11 @@ class Problem(NamedTuple):
     expert_columns: list
     offset: np.ndarray | None
     trials: np.ndarray | None
+    groups: np.ndarray | None
 
 
 def supported(case) -> bool:
-    return case["family"] in FAMILIES and not case["group"]
+    return case["family"] in FAMILIES
 
 
 def problem(case, frame) -> Problem:
@@ -52,6 +55,7 @@ def problem(case, frame) -> Problem:
         [names.index(n) for n in case["expert_columns"] if n != "(Intercept)"],
         column(frame, case["offset"]) if case["offset"] else None,
         trials,
+        frame[case["group"]].to_numpy() if case["group"] else None,
     )
 
 
@@ -95,6 +99,8 @@ def build(case, frame):
         expert.set_params(link=case["link"])
     gate = SoftmaxGate() if p.gate_columns else ConstantGate()
     rows = Rows(p.X, p.y[:, None], None, p.offset, p.trials)
+    if p.groups is not None:
+        rows = check_groups(p.groups, len(p.y)).runs(rows)
     scaling = standardisation(rows, expert.scales_target)
     model = MoEModel(
         gate,

@@ -29,6 +29,7 @@ HERE = Path(__file__).parent
 CASES = {case["id"]: case for case in json.loads((HERE / "cases.json").read_text())["cases"]}
 INTERIOR = [name for name, case in CASES.items() if not case["mle"]["boundary"]]
 QUICK = ["tone_gate_K1", "tone_gate_K2", "ethanol_gate_K2", "NPreg_const_K2", "patent_gate_K3"]
+QUICK += ["betablocker_group_K2", "betablocker_group_K3"]
 
 
 def frame_of(case, folder=HERE):
@@ -53,7 +54,7 @@ def default_fit(case, frame, seed):
     if case["family"] == "multinomial":
         return MoEClassifier(**shared).fit(p.X[order], p.y[order])
     expert = EXPERTS[case["family"]](link=case["link"])
-    inputs = {"offset": p.offset, "trials": p.trials}
+    inputs = {"offset": p.offset, "trials": p.trials, "groups": p.groups}
     inputs = {name: value[order] for name, value in inputs.items() if value is not None}
     return MoERegressor(expert=expert, **shared).fit(p.X[order], p.y[order], **inputs)
 
@@ -115,11 +116,15 @@ def test_default_fit_finds_the_best_optimum(name):
     assert found.all(), f"{name}: {case['mle']['loglik']} wanted, {reached} reached"
 
 
-@pytest.mark.parametrize("name", ["tone_gate_K2", "seizure_const_K2", "bregfix_gate_K3"])
+GROUPED = ["betablocker_group_K2", "betablocker_group_K3"]
+
+
+@pytest.mark.parametrize("name", ["tone_gate_K2", "seizure_const_K2", "bregfix_gate_K3", *GROUPED])
 def test_criteria(name):
     case = CASES[name]
     fit, mle = default_fit(case, frame_of(case), 0), case["mle"]
-    n = case["n"]
+    n = case.get("n_units", case["n"])
+    assert fit.n_units_ == n
     assert fit.n_free_ == mle["df"]
     assert_allclose(-2 * fit.loglik_ + 2 * fit.n_free_, mle["aic"], atol=1e-4)
     assert_allclose(-2 * fit.loglik_ + np.log(n) * fit.n_free_, mle["bic"], atol=1e-4)
@@ -127,6 +132,37 @@ def test_criteria(name):
     bic = mle["bic"]
     assert_allclose(bic + 2 * fit.fit_summary_.entropy, mle["icl_entropy"], atol=2e-2)
     assert_allclose(bic + 2 * fit.fit_summary_.hard_entropy, mle["icl_hard"], atol=2e-2)
+
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_groups_are_the_units_of_sizes_and_criteria(name):
+    """flexmix has the same likelihood, and counts rows in its BIC."""
+    case = CASES[name]
+    fit, mle = default_fit(case, frame_of(case), 0), case["mle"]
+    assert_allclose(np.sort(fit.expert_sizes_), np.sort(mle["effective_sizes"]), atol=1e-3)
+    summary = fit.fit_summary_
+    assert (summary.n_units, summary.n_rows) == (22, 44)
+    assert_allclose(fit.loglik_, case["flexmix_loglik"], atol=1e-6)
+    by_rows = -2 * fit.loglik_ + np.log(summary.n_rows) * fit.n_free_
+    assert_allclose(by_rows, case["flexmix_bic"], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_standard_errors_of_groups(name):
+    """From the observed information of 22 groups, against the stored ones; flexmix's agree."""
+    case = CASES[name]
+    frame, fit = frame_of(case), default_fit(case, frame_of(case), 0)
+    p, mle = reference.problem(case, frame), case["mle"]
+    order = np.argsort(fit.intercept_)[np.argsort(np.argsort(np.array(mle["expert_coef"])[:, 0]))]
+    result = fit.inference(p.X, p.y, trials=p.trials, groups=p.groups, reference=int(order[0]))
+    found = result.bse
+    for k, own in enumerate(order):
+        terms = [f"expert {own}: (intercept)", f"expert {own}: x0"]
+        assert_allclose(found[terms], mle["expert_se"][k], rtol=1e-4)
+        if k:
+            name = f"gate {own} vs {order[0]}: (intercept)"
+            assert_allclose(found[name], mle["gate_se"][k - 1][0], rtol=1e-4)
+    assert result.n_obs == 22
 
 
 def test_flexmix_stops_below_the_maximum():
