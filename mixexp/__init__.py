@@ -27,6 +27,8 @@ _PUBLIC = {
     "StudentExpert": "mixexp.experts",
     "BetaExpert": "mixexp.experts",
     "HeteroscedasticGaussianExpert": "mixexp.experts",
+    "HeteroscedasticGammaExpert": "mixexp.experts",
+    "intervals": "mixexp.estimators",
     "HurdleNegativeBinomialExpert": "mixexp.experts",
     "HurdlePoissonExpert": "mixexp.experts",
     "InverseGaussianExpert": "mixexp.experts",

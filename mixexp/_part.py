@@ -23,6 +23,11 @@ class Part(Component, ABC):
     smooth = True  # False where the density is not twice differentiable in the parameters
     compiled_m_step = False  # True where `kernels.m_steps` knows its M-step
 
+    @property
+    def title(self) -> str:
+        """What tables call the part."""
+        return type(self).__name__
+
     @abstractmethod
     def m_step(self, params, stats):
         """Parameters that raise the penalised surrogate (batched)."""

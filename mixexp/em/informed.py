@@ -17,14 +17,11 @@ from .engines import MemoryEngine
 from .model import MoEModel
 from .params import MoEParams, stack, take, tree_map
 from .rows import Rows
-from .start import MultiStart, StartResult, describe
-from .starts.screen import Screen
+from .start import MultiStart, StartResult, continued
 from .starts.table import canonical_table
 
 KEPT = 8  # optima of the search without the prior that are tried
 ALL_ORDERS = 24  # orders of the experts up to which all are compared
-PASSES = 100
-FINISHED = 4  # starts that are run to convergence
 
 
 def informed_start(
@@ -53,12 +50,7 @@ def informed_start(
     kinds += [("prior",), ("prior and fit",)]
     own = [params for params in given if len(params.gate[0]) == model.K]
     candidates, kinds = candidates + own, kinds + [("given",)] * len(own)
-    screen = Screen(model, engine, table.size, table.row_size)
-    pool = screen.merge(screen.advance(screen.enter(stack(candidates), kinds), PASSES))
-    best = pool.take(pool.order[:FINISHED])
-    pool = screen.merge(screen.advance(best, 10 * PASSES))
-    met = [take(pool.params, int(i)) for i in pool.order]
-    return StartResult(met[0], describe(model, table.rows.total_weight, pool), met)
+    return continued(model, table, candidates, kinds)
 
 
 def ordered(model: MoEModel, engine: MemoryEngine, params: MoEParams) -> MoEParams:

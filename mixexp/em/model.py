@@ -12,6 +12,7 @@ from .params import MoEParams, PassResult, Statistics, stack, take, tree_map
 from .rows import Rows, Scaling, design
 from .threads import single_threaded_blas
 
+MOST_HIDDEN = 50.0  # log of the rows that one row may stand for
 GIVEN_STEPS = 30  # M-steps at fixed responsibilities, at most
 
 
@@ -89,8 +90,7 @@ class MoEModel(NamedTuple):
 
     def log_joint(self, params, rows: Rows):
         """(U, K) log pi_k(x) prod f_k(y | x) of the units, in the user's units of y."""
-        sizes = rows.unit_sums(np.ones(rows.n))[:, None]
-        return self._log_joint(params, rows) - sizes * np.log(self.scaling.y_scale).sum()
+        return self._log_joint(params, rows) - rows.unit_sums(self._log_y_unit(rows.y))[:, None]
 
     def _log_joint(self, params, rows):
         gate = self.log_gate(params, rows.unit_X)
@@ -107,8 +107,18 @@ class MoEModel(NamedTuple):
         )
 
     def log_prob(self, params, rows: Rows):
-        """(U,) log p(y | x) of the units, in the user's units of y."""
-        return log_sum_exp(self.log_joint(params, rows))
+        """(U,) log p(y | x) of the units, in the user's units; given that they are in the data."""
+        value = log_sum_exp(self.log_joint(params, rows))
+        admitted = self._admitted(params, rows)
+        return value if admitted is None else value - log_sum_exp(admitted)
+
+    def _admitted(self, params, rows):
+        """(n, K) log pi_k(x) P_k(the row is in the data); None where every row would be."""
+        if not self.expert.truncates(rows.y):
+            return None
+        y, offset = self.scaling.target(rows.y), self.scaled_offset(rows)
+        own = params.expert, self.expert_design(rows.X), y, offset, rows.trials
+        return self.log_gate(params, rows.X) + self.expert.log_admitted(*own)
 
     def log_likelihood(self, params, rows: Rows):
         """(U,) the units' terms of the objective: log p(y | x), or log p(x, y) of a joint gate."""
@@ -139,13 +149,19 @@ class MoEModel(NamedTuple):
         scale = self.scaling.x_scale[self.gate_columns]
         return float(np.log(scale[np.isfinite(scale)]).sum())
 
+    def _log_y_unit(self, y):
+        """(n,) log of what a unit of the standardised target is in the user's; 0 where no density.
+
+        The term of a row whose target is an interval is a probability, which has no unit.
+        """
+        return np.log(self.scaling.y_scale).sum() * np.broadcast_to(
+            self.expert.has_density(y), len(y)
+        )
+
     def log_units(self, rows: Rows) -> float:
         """What the objective of the rows loses from the standardised to the user's units."""
-        weight = rows.n if rows.weight is None else rows.weight.sum()
-        y_unit = float(np.log(self.scaling.y_scale).sum())
-        if rows.group is None:
-            return weight * (y_unit + self._log_x_unit)
-        return weight * y_unit + rows.total_weight * self._log_x_unit
+        weight = np.ones(rows.n) if rows.weight is None else rows.weight
+        return float(weight @ self._log_y_unit(rows.y)) + rows.total_weight * self._log_x_unit
 
     def responsibilities(self, params, rows: Rows):
         """(n, K) posterior probabilities of the rows' experts, given their prior if any.
@@ -168,8 +184,13 @@ class MoEModel(NamedTuple):
         gate_terms = self.gate.log_joint(params.gate, X_gate)
         densities = self.expert.log_density(params.expert, X_expert, y, offset, rows.trials)
         joint = gate_terms + rows.unit_sums(densities)
-        conditioned = {}
-        if rows.prior is None:
+        conditioned, more = {}, {}
+        admitted = self.expert.log_admitted(params.expert, X_expert, y, offset, rows.trials)
+        if admitted is not None:
+            log_p = log_sum_exp(joint) - log_sum_exp(gate_terms + admitted)
+            conditioned = {"log_prior": admitted}
+            more = {"hidden": weight[:, None] * _hidden(gate_terms, admitted)}
+        elif rows.prior is None:
             log_p = log_sum_exp(joint)
         else:
             joint = joint + self._log_prior(rows)
@@ -185,7 +206,9 @@ class MoEModel(NamedTuple):
             np.asarray(loglik),
             Statistics(
                 self.gate.statistics(params.gate, X_gate, resp, weight, **conditioned),
-                self.expert.statistics(params.expert, X_expert, y, *own, offset, rows.trials),
+                self.expert.statistics(
+                    params.expert, X_expert, y, *own, offset, rows.trials, **more
+                ),
             ),
         )
 
@@ -256,6 +279,8 @@ class MoEModel(NamedTuple):
 
         Several guarded ones for experts whose M-step is far from exact.
         """
+        # what truncation hides is asked after once there are experts
+        rows = rows._replace(y=self.expert.without_truncation(rows.y))
         neutral = self.initial(rows)
         batch = stack([self._fitted_to(neutral, rows, resp) for resp in responsibilities])
         return batch
@@ -300,3 +325,9 @@ class MoEModel(NamedTuple):
                 for part, block in zip(parts, rows.blocks(), strict=True)
             )
             return functools.reduce(lambda total, part: tree_map(np.add, total, part), sums)
+
+
+def _hidden(gate_terms, admitted):
+    """(n, K) rows of every expert that truncation hides on average, for one that is in the data."""
+    inside = np.exp(log_softmax(gate_terms + admitted))
+    return inside * np.expm1(np.minimum(-admitted, MOST_HIDDEN))

@@ -140,6 +140,12 @@ def _independent(covariance):
     return np.array(kept, dtype=int)
 
 
+def scaling_for(expert, rows: Rows) -> Scaling:
+    """The common scale of the columns, and of the target as far as the family wants one."""
+    points = rows._replace(y=expert.points(rows.y))
+    return standardisation(points, expert.scales_target, expert.scales_target_together)
+
+
 def standardisation(rows: Rows, scale_target: bool, together: bool = False) -> Scaling:
     """Weighted means and standard deviations, merged block by block (no copy of X is made).
 

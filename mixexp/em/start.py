@@ -13,7 +13,7 @@ from .engines import MemoryEngine
 from .model import MoEModel
 from .params import MoEParams, concatenate, size, stack, take
 from .regular import smallest_allowed
-from .rows import Rows, standardisation
+from .rows import Rows, scaling_for
 from .starts.candidates import Generator, gather
 from .starts.fixed import designs
 from .starts.moves import base, duplicate, remove
@@ -23,6 +23,7 @@ from .threads import single_threaded_blas
 
 FEW = 4  # starts that survive a stage of a race, at least
 SKETCH = 400  # rows on which candidates are made, at least
+CONTINUED, FINISHED = 100, 4  # passes of candidates of another search, and how many run on
 INDEPENDENT = ("slices", "cells", "joint mixture", "near uniform", "elemental")
 
 
@@ -116,16 +117,26 @@ class MultiStart(Component):
             fewer as the place from which the ladder is climbed.
         """
         table = canonical_table(rows, self.table_size, seed)
-        scaling = standardisation(
-            table.rows, model.expert.scales_target, model.expert.scales_target_together
-        )
-        local = model._replace(scaling=scaling)
+        local = model._replace(scaling=scaling_for(model.expert, table.rows))
         known = [local.rescale(params, model.scaling) for params in given]
         ladder = _Ladder(self, local, table, seed)
         with single_threaded_blas():
             pool = ladder.climb(model.K, known)
-        met = [model.rescale(take(pool.params, int(i)), scaling) for i in pool.order]
+        met = [model.rescale(take(pool.params, int(i)), local.scaling) for i in pool.order]
         return StartResult(met[0], describe(ladder.model, ladder.total, pool), met)
+
+
+def continued(model: MoEModel, table, candidates, kinds) -> StartResult:
+    """The best optimum that runs from the candidates end in, on the rows of the table.
+
+    For models whose candidates come from a search with a simpler one.
+    """
+    screen = Screen(model, MemoryEngine(table.rows, model), table.size, table.row_size)
+    pool = screen.merge(screen.advance(screen.enter(stack(candidates), kinds), CONTINUED))
+    best = pool.take(pool.order[:FINISHED])
+    pool = screen.merge(screen.advance(best, 10 * CONTINUED))
+    met = [take(pool.params, int(i)) for i in pool.order]
+    return StartResult(met[0], describe(model, table.rows.total_weight, pool), met)
 
 
 def describe(model: MoEModel, total: float, pool: Pool) -> list[Optimum]:

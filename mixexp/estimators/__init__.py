@@ -4,13 +4,16 @@ from .blome import BLoMERegressor
 from .classifier import MoEClassifier
 from .conformal import ConformalMoERegressor, conformalize
 from .glome import GLoMERegressor
+from .intervals import Intervals, intervals
 from .regressor import MoERegressor
 
 __all__ = [
     "BLoMERegressor",
     "ConformalMoERegressor",
     "GLoMERegressor",
+    "Intervals",
     "MoEClassifier",
     "MoERegressor",
     "conformalize",
+    "intervals",
 ]

@@ -28,12 +28,12 @@ from ..em.model import MoEModel
 from ..em.online import OnlineState, first_state, online_step
 from ..em.params import MoEParams, stack, take
 from ..em.regular import is_regular
-from ..em.rows import Rows, Scaling, columns_with_density, standardisation
+from ..em.rows import Rows, Scaling, columns_with_density, scaling_for
 from ..em.start import MultiStart
 from ..em.starts.table import compact, count_distinct
 from ..em.status import Status
 from ..em.summary import FitSummary, counts
-from ..experts import Expert
+from ..experts import Expert, IntervalExpert, rowwise
 from ..experts.degree import monomial_names, with_monomials
 from ..gates import Gate
 from ..penalties import MANY_ROWS, with_checked_penalty
@@ -42,6 +42,7 @@ from ._groups import GroupsMixin, group_means
 from ._inference import InferenceMixin
 from ._joint import JointMixin
 from ._summary import summary_text
+from .intervals import Intervals
 
 WARNED = (Status.MAX_PASSES, Status.STALLED, Status.DEGENERATE)
 BLOCK = 65536  # rows predicted at a time
@@ -107,6 +108,7 @@ class BaseMoE(InferenceMixin, JointMixin, GroupsMixin, CallbackSupportMixin, Bas
         offset, trials = row_inputs(expert, X.shape[0], **inputs)
         rows = Rows(X, target, weight, offset, trials)
         rows = rows if expert.classifies else silent_rows(rows)
+        expert = IntervalExpert(rowwise(expert)) if isinstance(y, Intervals) else expert
         expert.check_target(rows.y, rows.trials)
         self._set_columns(gate, expert)
         rows = rows._replace(X=self._with_monomials(X, expert))
@@ -119,7 +121,11 @@ class BaseMoE(InferenceMixin, JointMixin, GroupsMixin, CallbackSupportMixin, Bas
         positive = int(np.count_nonzero(rows.unit_weight))
         K = check_n_experts(self.n_experts, positive, "rows" if rows.group is None else "groups")
         prior = check_expert_prior(expert_prior, rows.n, K, prior_likelihood, rows.weight)
-        if prior is not None:
+        truncated = expert.truncates(rows.y)
+        other = "expert_prior=" if prior is not None else "groups=" if groups is not None else None
+        if truncated and other:
+            raise ValueError(f"{other} and truncated rows do not go together; give one.")
+        if prior is not None or truncated:
             gate = gate.for_prior()
         return gate, expert, rows._replace(prior=prior)
 
@@ -241,7 +247,7 @@ class BaseMoE(InferenceMixin, JointMixin, GroupsMixin, CallbackSupportMixin, Bas
         gate = gate.for_columns(rows.unit_X, self._gate_columns, unit_weight, int(self.n_experts))
         expert = with_checked_penalty(expert, names[self._expert_columns])
         expert = self._by_position(expert).for_target(rows.y, rows.weight, n_distinct)
-        scaling = standardisation(rows, expert.scales_target, expert.scales_target_together)
+        scaling = scaling_for(expert, rows)
         columns = self._gate_columns, self._expert_columns
         n_classes = len(getattr(self, "classes_", ()))
         return MoEModel(gate, expert, int(self.n_experts), *columns, scaling, n_classes)
@@ -292,6 +298,8 @@ class BaseMoE(InferenceMixin, JointMixin, GroupsMixin, CallbackSupportMixin, Bas
             and np.array_equal(old.gate_columns, model.gate_columns)
             and np.array_equal(old.expert_columns, model.expert_columns)
             and type(old.expert) is type(model.expert)
+            and type(getattr(old.expert, "family", None))
+            is type(getattr(model.expert, "family", None))
             and getattr(old.expert, "link_name", None) == getattr(model.expert, "link_name", None)
             and old.n_classes == model.n_classes
             and same_shapes(other._params_.gate, model.gate.initial(old.K, q_gate))
@@ -559,4 +567,7 @@ def n_threads(n_jobs) -> int:
 
 def check_multi_output(estimator, X, y, expert):
     """Validated X and y of a regression."""
+    if isinstance(y, Intervals):
+        X, _ = check_X_y(estimator, X, np.zeros(len(y)), multi_output=False, numeric=True)
+        return X, y
     return check_X_y(estimator, X, y, multi_output=expert.multi_output, numeric=True)

@@ -14,7 +14,7 @@ def summary_text(model) -> str:
     summary = model.fit_summary_
     bic = -2 * summary.loglik + np.log(summary.n_units) * summary.n_free
     aic = -2 * summary.loglik + 2 * summary.n_free
-    names = type(model._model_.gate).__name__, type(model._model_.expert).__name__
+    names = model._model_.gate.title, model._model_.expert.title
     passes = f"{model.n_iter_} pass{'es' * (model.n_iter_ != 1)}"
     kind = "joint log-likelihood" if summary.joint else "log-likelihood"
     lines = [

@@ -10,8 +10,10 @@ from sklearn.utils.validation import check_array
 
 from .._component import EXPERTS
 from ..em import predictive
+from ..experts import IntervalExpert
 from ._base import BLOCK, BaseMoE, check_multi_output, learns_online
 from ._risk import RiskMixin
+from .intervals import Intervals
 
 
 class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
@@ -110,8 +112,9 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
         Parameters
         ----------
         X : array-like, data frame or scipy sparse of shape (n, p)
-        y : array-like of shape (n,) or (n, m)
-            Several responses are independent given x and the expert.
+        y : array-like of shape (n,) or (n, m), or `intervals`
+            Several responses are independent given x and the expert. `intervals` holds rows that
+            are censored or truncated.
         sample_weight : array-like (n,) or None
             A weight of 2 equals the row twice.
         offset, exposure, trials : array-like (n,) or None
@@ -170,15 +173,28 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
 
     def _check_data(self, X, y, expert):
         X, y = check_multi_output(self, X, y, expert)
+        if isinstance(y, Intervals):
+            self._n_outputs = 0
+            return X, y.values
         self._n_outputs = 0 if y.ndim == 1 else y.shape[1]
         return X, np.ascontiguousarray(y.reshape(len(y), -1), dtype=np.float64)
 
     def _target(self, y, n):
+        if isinstance(y, Intervals):
+            return self._intervals(y, n)
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
         m = len(self._model_.scaling.y_scale)
         if y.shape not in ((n, m), (n,) if m == 1 else (n, m)):
             raise ValueError(f"y has shape {y.shape}; the model needs {n} rows of {m} response(s).")
         return y.reshape(n, m)
+
+    def _intervals(self, y, n):
+        if len(y) != n:
+            raise ValueError(f"y has {len(y)} rows, X has {n}.")
+        if not isinstance(self._model_.expert, IntervalExpert):
+            raise ValueError("y holds intervals; the model was fitted to plain values.")
+        self._model_.expert.check_target(y.values)
+        return y.values
 
     def _predictive(self, X, function, inputs, size=BLOCK):
         """(n, ...) of ``function(components)``, without the axis of responses where y had none."""

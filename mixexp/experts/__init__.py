@@ -12,6 +12,7 @@ from .counts import (
     HurdleNegativeBinomialExpert,
     HurdlePoissonExpert,
     NegativeBinomialExpert,
+    PoissonLaw,
     ZeroInflatedNegativeBinomialExpert,
     ZeroInflatedPoissonExpert,
 )
@@ -24,6 +25,8 @@ from .distributional import (
 from .gamma import GammaExpert
 from .glm import GLMExpert, GLMParams, GLMStatistics
 from .heteroscedastic import HeteroscedasticGaussianExpert
+from .heteroscedastic_gamma import HeteroscedasticGammaExpert
+from .interval import IntervalExpert
 from .inverse_gaussian import InverseGaussianExpert
 from .lognormal import LognormalExpert
 from .multinomial import MultinomialExpert, MultinomialParams, MultinomialStatistics
@@ -33,6 +36,7 @@ from .multivariate import (
     MultivariateStatistics,
 )
 from .poisson import PoissonExpert
+from .rowwise import BinomialLaw, rowwise
 from .skew_normal import SkewNormalExpert
 from .student import StudentExpert
 from .weibull import WeibullExpert
@@ -40,6 +44,7 @@ from .weibull import WeibullExpert
 __all__ = [
     "BetaExpert",
     "BinomialExpert",
+    "BinomialLaw",
     "DistributionalExpert",
     "DistributionalParams",
     "DistributionalStatistics",
@@ -49,9 +54,11 @@ __all__ = [
     "GLMStatistics",
     "GammaExpert",
     "GaussianExpert",
+    "HeteroscedasticGammaExpert",
     "HeteroscedasticGaussianExpert",
     "HurdleNegativeBinomialExpert",
     "HurdlePoissonExpert",
+    "IntervalExpert",
     "InverseGaussianExpert",
     "LognormalExpert",
     "MultinomialExpert",
@@ -62,10 +69,12 @@ __all__ = [
     "MultivariateStatistics",
     "NegativeBinomialExpert",
     "PoissonExpert",
+    "PoissonLaw",
     "RowParameter",
     "SkewNormalExpert",
     "StudentExpert",
     "WeibullExpert",
     "ZeroInflatedNegativeBinomialExpert",
     "ZeroInflatedPoissonExpert",
+    "rowwise",
 ]

@@ -52,6 +52,26 @@ class Expert(Part):
     def log_density(self, params, X, y, offset, trials):
         """(n, K) log densities, all constants included."""
 
+    def points(self, y):
+        """(n, m) one value for every row and response, for scales and starts: y itself."""
+        return y
+
+    def has_density(self, y):
+        """True, or (n,) bool: the row's term is a density of y, which depends on y's units."""
+        return True
+
+    def without_truncation(self, y):
+        """The target of rows that would be in the data whatever their y."""
+        return y
+
+    def truncates(self, y) -> bool:
+        """Whether any of the rows is there only because its target lies in an interval."""
+        return False
+
+    def log_admitted(self, params, X, y, offset, trials):
+        """(n, K) log probabilities with which an expert's rows are in the data; None for one."""
+        return None
+
     @abstractmethod
     def statistics(self, params, X, y, resp, weight, offset, trials):
         """Additive statistics of a block; ``resp`` (n, K) is weighted already."""

@@ -32,6 +32,7 @@ class BetaExpert(DistributionalExpert):
         RowParameter("precision", "log", -8.0, 18.0, "high"),
     )
     column_settings = ("precision_features",)
+    support = (0.0, 1.0)
     positive = True
     takes = ("offset",)
 
@@ -77,6 +78,10 @@ class BetaExpert(DistributionalExpert):
 
     def cdf_of(self, y, theta, trials):
         return special.betainc(theta[0] * theta[1], (1 - theta[0]) * theta[1], np.clip(y, 0.0, 1.0))
+
+    def survival_of(self, y, theta, trials):
+        a, b = theta[0] * theta[1], (1 - theta[0]) * theta[1]
+        return special.betainc(b, a, np.clip(1 - y, 0.0, 1.0))
 
     def quantile_of(self, probability, theta, trials):
         return special.betaincinv(theta[0] * theta[1], (1 - theta[0]) * theta[1], probability)

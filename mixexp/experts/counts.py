@@ -18,6 +18,7 @@ class CountExpert(DistributionalExpert):
     """Base of the count families with a log mean."""
 
     column_settings: ClassVar[tuple[str, ...]] = ()
+    support = (0.0, np.inf)
     discrete = True
     positive = True
     takes = ("offset", "exposure")
@@ -41,6 +42,9 @@ class PoissonLaw(CountExpert):
 
     parameters = (RowParameter("mean", "log"),)
 
+    def __init__(self, penalty=None):
+        self.penalty = penalty
+
     def initial_parameters(self, y, weight, offset, trials):
         return (self._rate(y, weight, offset),)
 
@@ -59,6 +63,10 @@ class PoissonLaw(CountExpert):
     def cdf_of(self, y, theta, trials):
         y = np.floor(y)
         return np.where(y < 0, 0.0, special.pdtr(np.maximum(y, 0), theta[0]))
+
+    def survival_of(self, y, theta, trials):
+        y = np.floor(y)
+        return np.where(y < 0, 1.0, special.pdtrc(np.maximum(y, 0), theta[0]))
 
     def quantile_of(self, probability, theta, trials):
         from scipy.stats import poisson
@@ -121,6 +129,11 @@ class NegativeBinomialExpert(CountExpert):
         y = np.floor(y)
         share = theta[1] / (theta[1] + theta[0])
         return np.where(y < 0, 0.0, special.betainc(theta[1], np.maximum(y, 0) + 1, share))
+
+    def survival_of(self, y, theta, trials):
+        y = np.floor(y)
+        share = theta[0] / (theta[1] + theta[0])
+        return np.where(y < 0, 1.0, special.betainc(np.maximum(y, 0) + 1, theta[1], share))
 
     def quantile_of(self, probability, theta, trials):
         from scipy.stats import nbinom

@@ -80,6 +80,7 @@ class DistributionalExpert(Expert):
     batches = True
     takes_sparse_penalties = False
     max_ratio = 1e-2  # smallest scale over the largest one; its square, for precisions
+    support: ClassVar[tuple[float, float]] = (-np.inf, np.inf)  # smallest and largest values
 
     # --- what a family provides -------------------------------------------------------------
 
@@ -113,6 +114,10 @@ class DistributionalExpert(Expert):
     @abstractmethod
     def cdf_of(self, y, theta, trials):
         """P(Y <= y), element by element."""
+
+    def survival_of(self, y, theta, trials):
+        """P(Y > y), element by element; families with an accurate upper tail override it."""
+        return 1 - self.cdf_of(y, theta, trials)
 
     @abstractmethod
     def quantile_of(self, probability, theta, trials):
@@ -248,14 +253,18 @@ class DistributionalExpert(Expert):
 
     def statistics(self, params, X, y, resp, weight, offset, trials):
         unit = self.row_unit(params, X, y, offset, trials)
+        gram, convex, score = self._sums(unit, X, resp)
+        mass, total = resp.sum(axis=0), np.asarray(weight.sum())
+        return DistributionalStatistics(gram, convex, score, mass, total)
+
+    def _sums(self, unit, X, resp):
+        """gram, convex and score of the statistics."""
         used = self.used(X.shape[1]).ravel()
         score = weighted_score(X, unit.score, resp).reshape(-1, len(used))
-        return DistributionalStatistics(
+        return (
             _curvature(X, -unit.hessian, resp, used),
             _curvature(X, convex_part(-unit.hessian), resp, used),
             score[:, used],
-            resp.sum(axis=0),
-            np.asarray(weight.sum()),
         )
 
     def row_scores(self, params, X, y, resp, offset, trials):

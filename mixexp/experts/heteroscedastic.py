@@ -70,6 +70,9 @@ class HeteroscedasticGaussianExpert(DistributionalExpert):
     def cdf_of(self, y, theta, trials):
         return special.ndtr((y - theta[0]) / theta[1])
 
+    def survival_of(self, y, theta, trials):
+        return special.ndtr((theta[0] - y) / theta[1])
+
     def quantile_of(self, probability, theta, trials):
         return theta[0] + theta[1] * special.ndtri(probability)
 

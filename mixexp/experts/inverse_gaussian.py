@@ -32,6 +32,7 @@ class InverseGaussianExpert(DistributionalExpert):
         RowParameter("shape", "log", -30.0, 30.0, "high"),
     )
     column_settings = ("shape_features",)
+    support = (0.0, np.inf)
     positive = True
     takes = ("offset", "exposure")
 
@@ -77,6 +78,15 @@ class InverseGaussianExpert(DistributionalExpert):
         # exp(2 l / m) may overflow where the tail underflows: logs meet first
         second = np.exp(2 * shape / mean + special.log_ndtr(-root * (y / mean + 1)))
         return np.clip(first + second, 0.0, 1.0)
+
+    def survival_of(self, y, theta, trials):
+        mean, shape = theta
+        y = np.maximum(y, 1e-300)
+        root = np.sqrt(shape / y)
+        first = special.log_ndtr(-root * (y / mean - 1))
+        # a difference of two numbers that nearly agree far in the tail: the ratio comes first
+        ratio = np.exp(2 * shape / mean + special.log_ndtr(-root * (y / mean + 1)) - first)
+        return np.exp(first) * np.maximum(1 - ratio, 0.0)
 
     def quantile_of(self, probability, theta, trials):
         mean, shape = theta

@@ -35,6 +35,7 @@ class LognormalExpert(DistributionalExpert):
         RowParameter("location", "identity"),
         RowParameter("scale", "log", -30.0, 30.0, "low"),
     )
+    support = (0.0, np.inf)
     positive = True
     linked_mean = False
     takes = ("offset",)
@@ -87,6 +88,10 @@ class LognormalExpert(DistributionalExpert):
     def cdf_of(self, y, theta, trials):
         with np.errstate(divide="ignore"):
             return special.ndtr((np.log(np.maximum(y, 0)) - theta[0]) / theta[1])
+
+    def survival_of(self, y, theta, trials):
+        with np.errstate(divide="ignore"):
+            return special.ndtr((theta[0] - np.log(np.maximum(y, 0))) / theta[1])
 
     def quantile_of(self, probability, theta, trials):
         return np.exp(theta[0] + theta[1] * special.ndtri(probability))

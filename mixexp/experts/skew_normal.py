@@ -105,6 +105,10 @@ class SkewNormalExpert(DistributionalExpert):
         d = (y - location) / scale
         return np.clip(special.ndtr(d) - 2 * special.owens_t(d, slant), 0.0, 1.0)
 
+    def survival_of(self, y, theta, trials):
+        location, scale, slant = theta
+        return self.cdf_of(-y, (-location, scale, -slant), trials)
+
     def quantile_of(self, probability, theta, trials):
         location, scale, slant = theta
         unit = (np.zeros_like(scale), np.ones_like(scale), slant)

@@ -88,6 +88,10 @@ class StudentExpert(DistributionalExpert):
         location, scale, df = theta
         return special.stdtr(df, (y - location) / scale)
 
+    def survival_of(self, y, theta, trials):
+        location, scale, df = theta
+        return special.stdtr(df, (location - y) / scale)
+
     def quantile_of(self, probability, theta, trials):
         location, scale, df = theta
         return location + scale * special.stdtrit(df, probability)

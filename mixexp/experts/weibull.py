@@ -34,6 +34,7 @@ class WeibullExpert(DistributionalExpert):
         RowParameter("shape", "log", -5.0, 12.0, "high"),
     )
     column_settings = ("shape_features",)
+    support = (0.0, np.inf)
     positive = True
     linked_mean = False
     takes = ("offset", "exposure")
@@ -77,6 +78,9 @@ class WeibullExpert(DistributionalExpert):
 
     def cdf_of(self, y, theta, trials):
         return -np.expm1(-((np.maximum(y, 0) / theta[0]) ** theta[1]))
+
+    def survival_of(self, y, theta, trials):
+        return np.exp(-((np.maximum(y, 0) / theta[0]) ** theta[1]))
 
     def quantile_of(self, probability, theta, trials):
         return theta[0] * (-np.log1p(-np.asarray(probability))) ** (1 / theta[1])

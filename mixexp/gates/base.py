@@ -62,7 +62,8 @@ class Gate(Part):
             If the gate has no such statistics.
         """
         raise ValueError(
-            f"expert_prior= needs gate='softmax' or 'constant'; the gate is {type(self).__name__}."
+            "expert_prior= and truncated rows need gate='softmax' or 'constant'; the gate is "
+            f"{type(self).__name__}."
         )
 
     @abstractmethod

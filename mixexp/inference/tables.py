@@ -34,7 +34,7 @@ def summary_of(result, alpha):
     out = Summary()
     model = result.problem.model
     head = [
-        ["Experts", f"{model.K} x {type(model.expert).__name__}"],
+        ["Experts", f"{model.K} x {model.expert.title}"],
         ["Gate", type(model.gate).__name__],
         ["Covariance", result.covariance_type],
         ["Observations", f"{result.n_obs:g}"],

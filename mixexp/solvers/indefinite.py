@@ -22,6 +22,8 @@ def convex_part(curvature):
         return np.maximum(curvature, 0.0)
     if J == 2:
         return _convex_pair(curvature)
+    if J == 3:
+        return _convex_triple(curvature)
     values, vectors = np.linalg.eigh(np.moveaxis(curvature, (0, 1), (-2, -1)))
     kept = np.einsum("...ab,...b,...cb->...ac", vectors, np.maximum(values, 0.0), vectors)
     return np.moveaxis(kept, (-2, -1), (0, 1))
@@ -39,6 +41,49 @@ def _convex_pair(curvature):
     return np.stack(
         [np.stack([level + slope * half, slope * b]), np.stack([slope * b, level - slope * half])]
     )
+
+
+def _convex_triple(curvature):
+    """A convex part of 3 x 3 matrices in closed form: of the matrices scaled to unit diagonals.
+
+    With f(t) = max(t, 0), f(A) is Newton's interpolation of f at the eigenvalues h >= m >= l:
+    f(h) + f[h, m] (A - h) + f[h, m, l] (A - h)(A - m).
+    """
+    diagonal = np.abs(np.einsum("jj...->j...", curvature))
+    scale = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    A = curvature / (scale[:, None] * scale[None])
+    high, middle, low = _eigenvalues(A)
+    upper, lower = _slope(high, middle), _slope(middle, low)
+    width = high - low
+    bend = (upper - lower) / np.where(width > 0, width, 1.0)
+    eye = np.eye(3).reshape(3, 3, *[1] * (A.ndim - 2))
+    first = A - high * eye
+    second = np.einsum("ab...,bc...->ac...", first, A - middle * eye)
+    kept = np.maximum(high, 0.0) * eye + upper * first + bend * second
+    return kept * (scale[:, None] * scale[None])
+
+
+def _slope(high, low):
+    """Slope of max(t, 0) between two points."""
+    width = np.where(high > low, high - low, 1.0)
+    crossing = (np.maximum(high, 0.0) - np.maximum(low, 0.0)) / width
+    return np.where(low >= 0, 1.0, np.where(high <= 0, 0.0, crossing))
+
+
+def _eigenvalues(A):
+    """Eigenvalues of symmetric 3 x 3 matrices, the highest first (Smith, 1961, CACM 4, 168)."""
+    centre = np.einsum("jj...->...", A) / 3
+    eye = np.eye(3).reshape(3, 3, *[1] * (A.ndim - 2))
+    B = A - centre * eye
+    radius = np.sqrt(np.einsum("ab...,ab...->...", B, B) / 6)
+    B = B / np.where(radius > 0, radius, 1.0)
+    minor = B[1, 1] * B[2, 2] - B[1, 2] ** 2
+    determinant = B[0, 0] * minor - B[0, 1] * (B[0, 1] * B[2, 2] - B[1, 2] * B[0, 2])
+    determinant = determinant + B[0, 2] * (B[0, 1] * B[1, 2] - B[1, 1] * B[0, 2])
+    angle = np.arccos(np.clip(determinant / 2, -1.0, 1.0)) / 3
+    high = centre + 2 * radius * np.cos(angle)
+    low = centre + 2 * radius * np.cos(angle + 2 * np.pi / 3)
+    return high, 3 * centre - high - low, low
 
 
 def newton_step(gram, score):

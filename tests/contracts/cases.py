@@ -70,6 +70,7 @@ TARGETS = {
     "gamma": _gamma,
     "student": _student,
     "heteroscedastic_gaussian": _gaussian,
+    "heteroscedastic_gamma": _gamma,
     "skew_normal": _skewed,
     "lognormal": _gamma,
     "inverse_gaussian": _gamma,

@@ -18,7 +18,7 @@ ENTRIES = 4_000_000  # of the largest temporary array, (rows, S, K, columns)
 
 def runs_batched(model, rows: Rows, params) -> bool:
     """Whether one block holds all that the batch needs."""
-    if rows.prior is not None:
+    if rows.prior is not None or model.expert.truncates(rows.y):
         return False
     q = 1 + max(len(model.gate_columns), len(model.expert_columns), rows.y.shape[1])
     entries = rows.n * size(params) * model.K * q

@@ -40,12 +40,13 @@ def _target(model, table):
     rows = table.rows
     if model.expert.classifies:
         return np.eye(int(rows.y.max()) + 1)[rows.y[:, 0].astype(int)]
+    y = model.expert.points(rows.y)
     if model.expert.scales_target:
-        return rows.y
+        return y
     total = np.ones(rows.n) if rows.trials is None else np.maximum(rows.trials, 1e-300)
     if rows.offset is not None:
         total = total * np.exp(np.clip(rows.offset, -300, 300))
-    return np.arcsinh(rows.y / total[:, None])
+    return np.arcsinh(y / total[:, None])
 
 
 def _standard(A, weight):
