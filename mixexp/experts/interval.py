@@ -2,9 +2,9 @@
 
 A row says y in (l, u], with l = u for a value that was seen; and it may be in the data only because
 y lies in (t, T]. Its likelihood is sum_k pi_k P_k(l < Y <= u) / sum_k pi_k P_k(t < Y <= T), with
-the density in place of the first probability where y was seen (Fung, Badescu and Lin, 2022, "Fitting
-censored and truncated regression data using the mixture of experts models", N. Am. Actuar. J. 26,
-496-520).
+the density in place of the first probability where y was seen (Fung, Badescu and Lin, 2022,
+"Fitting censored and truncated regression data using the mixture of experts models", N. Am. Actuar.
+J. 26, 496-520).
 
 The fit is EM with the rows that truncation hid as further latent data: a row of admitted
 probability P stands for (1 - P) / P hidden ones on average, of which it is known that they lie
