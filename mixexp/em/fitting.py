@@ -10,6 +10,7 @@ import numpy as np
 from ..kernels.designs import weighted_grams
 from ..penalties import is_active
 from . import wide, working_set
+from .assigned import assigned_start
 from .checkpoint import Checkpoint, fingerprint
 from .coarse import coarse_start
 from .driver import EM
@@ -172,6 +173,8 @@ def _search(model, rows, start, seed, given) -> StartResult:
         return StartResult(given[0], [])
     if rows.prior is not None:
         return informed_start(model, rows, start, seed, given)
+    if hasattr(model.expert, "members"):
+        return assigned_start(model, rows, start, seed, given)
     if model.expert.points(rows.y) is not rows.y:
         return coarse_start(model, rows, start, seed, given)
     return start.search(model, rows, seed=seed, given=given)

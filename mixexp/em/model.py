@@ -287,7 +287,7 @@ class MoEModel(NamedTuple):
 
     def _fitted_to(self, params, rows, resp) -> MoEParams:
         new = self._m_step_given(params, rows, resp)
-        if not self.expert.batches:
+        if not self.expert.newton_m_step:
             return new
         value = self._expert_value(params, rows, resp)
         enough = 1e-6 * rows.total_weight

@@ -31,6 +31,8 @@ class PassResult(NamedTuple):
 def tree_map(function, *trees):
     """Apply ``function`` to matching leaves of nested NamedTuples."""
     first = trees[0]
+    if type(first) is tuple:
+        return tuple(tree_map(function, *leaves) for leaves in zip(*trees, strict=True))
     if isinstance(first, tuple):
         return type(first)(*(tree_map(function, *leaves) for leaves in zip(*trees, strict=True)))
     return function(*trees)

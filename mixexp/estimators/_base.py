@@ -33,7 +33,7 @@ from ..em.start import MultiStart
 from ..em.starts.table import compact, count_distinct
 from ..em.status import Status
 from ..em.summary import FitSummary, counts
-from ..experts import Expert, IntervalExpert, rowwise
+from ..experts import Expert, ExpertList, IntervalExpert, rowwise
 from ..experts.degree import monomial_names, with_monomials
 from ..gates import Gate
 from ..penalties import MANY_ROWS, with_checked_penalty
@@ -108,7 +108,7 @@ class BaseMoE(InferenceMixin, JointMixin, GroupsMixin, CallbackSupportMixin, Bas
         offset, trials = row_inputs(expert, X.shape[0], **inputs)
         rows = Rows(X, target, weight, offset, trials)
         rows = rows if expert.classifies else silent_rows(rows)
-        expert = IntervalExpert(rowwise(expert)) if isinstance(y, Intervals) else expert
+        expert = on_intervals(expert) if isinstance(y, Intervals) else expert
         expert.check_target(rows.y, rows.trials)
         self._set_columns(gate, expert)
         rows = rows._replace(X=self._with_monomials(X, expert))
@@ -210,7 +210,7 @@ class BaseMoE(InferenceMixin, JointMixin, GroupsMixin, CallbackSupportMixin, Bas
 
     def _parts(self):
         gate = resolve(self.gate, GATES, "gate")
-        expert = resolve(self.expert, EXPERTS, "expert")
+        expert = resolve_expert(self.expert)
         if self.engine not in ("auto", "memory"):
             raise ValueError(f"engine must be 'auto' or 'memory'; got {self.engine!r}.")
         if self.solver is not None and not isinstance(self.solver, EM):
@@ -245,16 +245,19 @@ class BaseMoE(InferenceMixin, JointMixin, GroupsMixin, CallbackSupportMixin, Bas
         gate = with_checked_penalty(gate, names[self._gate_columns]).for_rows(n_distinct)
         unit_weight = None if rows.weight is None else rows.unit_weight
         gate = gate.for_columns(rows.unit_X, self._gate_columns, unit_weight, int(self.n_experts))
-        expert = with_checked_penalty(expert, names[self._expert_columns])
-        expert = self._by_position(expert).for_target(rows.y, rows.weight, n_distinct)
+        expert = self._by_position(expert, names[self._expert_columns])
+        expert = expert.for_target(rows.y, rows.weight, n_distinct)
         scaling = scaling_for(expert, rows)
         columns = self._gate_columns, self._expert_columns
         n_classes = len(getattr(self, "classes_", ()))
         return MoEModel(gate, expert, int(self.n_experts), *columns, scaling, n_classes)
 
-    def _by_position(self, expert):
+    def _by_position(self, expert, names):
         """The expert with names in settings that list columns turned into positions among them."""
-        own, positions = list(self._names()[self._expert_columns]), {}
+        if isinstance(expert, ExpertList):
+            return expert.with_members(lambda member: self._by_position(member, names))
+        expert = with_checked_penalty(expert, names)
+        own, positions = list(names), {}
         for setting in expert.column_settings:
             chosen = getattr(expert, setting, None)
             if chosen is None or isinstance(chosen, str):
@@ -510,6 +513,20 @@ class BaseMoE(InferenceMixin, JointMixin, GroupsMixin, CallbackSupportMixin, Bas
 
     def _target(self, y, n) -> np.ndarray:
         raise NotImplementedError
+
+
+def resolve_expert(expert):
+    """The expert family, or one for each expert of a list."""
+    if isinstance(expert, (list, tuple)):
+        return ExpertList([resolve(member, EXPERTS, "expert") for member in expert])
+    return resolve(expert, EXPERTS, "expert")
+
+
+def on_intervals(expert):
+    """The family as it is fitted to targets of intervals."""
+    if isinstance(expert, ExpertList):
+        return expert.with_members(on_intervals)
+    return IntervalExpert(rowwise(expert))
 
 
 def same_shapes(one, other) -> bool:

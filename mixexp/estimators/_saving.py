@@ -59,6 +59,8 @@ def known_classes() -> dict[str, type]:
         experts.DistributionalParams,
         experts.DistributionalStatistics,
         experts.IntervalExpert,
+        experts.ExpertList,
+        experts.MemberStatistics,
         experts.PoissonLaw,
         experts.BinomialLaw,
         experts.MultinomialParams,

@@ -10,7 +10,6 @@ from sklearn.utils.validation import check_array
 
 from .._component import EXPERTS
 from ..em import predictive
-from ..experts import IntervalExpert
 from ._base import BLOCK, BaseMoE, check_multi_output, learns_online
 from ._risk import RiskMixin
 from .intervals import Intervals
@@ -191,7 +190,7 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
     def _intervals(self, y, n):
         if len(y) != n:
             raise ValueError(f"y has {len(y)} rows, X has {n}.")
-        if not isinstance(self._model_.expert, IntervalExpert):
+        if not self._model_.expert.takes_intervals:
             raise ValueError("y holds intervals; the model was fitted to plain values.")
         self._model_.expert.check_target(y.values)
         return y.values

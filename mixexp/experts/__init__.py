@@ -37,6 +37,7 @@ from .multivariate import (
 )
 from .poisson import PoissonExpert
 from .rowwise import BinomialLaw, rowwise
+from .several import ExpertList, MemberStatistics
 from .skew_normal import SkewNormalExpert
 from .student import StudentExpert
 from .weibull import WeibullExpert
@@ -49,6 +50,7 @@ __all__ = [
     "DistributionalParams",
     "DistributionalStatistics",
     "Expert",
+    "ExpertList",
     "GLMExpert",
     "GLMParams",
     "GLMStatistics",
@@ -61,6 +63,7 @@ __all__ = [
     "IntervalExpert",
     "InverseGaussianExpert",
     "LognormalExpert",
+    "MemberStatistics",
     "MultinomialExpert",
     "MultinomialParams",
     "MultinomialStatistics",

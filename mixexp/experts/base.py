@@ -25,8 +25,10 @@ class Expert(Part):
     has_dispersion = False  # True where the parameters hold a dispersion
     degree = 1  # of the polynomials in the experts' columns that an estimator makes
     linked_mean = True  # False where the mean is not the inverse link of one predictor
+    newton_m_step = False  # True where an M-step is one Newton step, far from exact
     batches = False  # True where a pass takes the experts of all starts at once
     takes_sparse_penalties = True
+    takes_intervals = False  # True where y has the columns of `intervals`
     column_settings: ClassVar[tuple[str, ...]] = ("tied",)  # settings that list expert columns
     takes: ClassVar[tuple[str, ...]] = ()  # row-wise inputs among "offset", "exposure", "trials"
 

@@ -77,6 +77,7 @@ class DistributionalExpert(Expert):
 
     parameters: ClassVar[tuple[RowParameter, ...]] = ()
     column_settings: ClassVar[tuple[str, ...]] = ("scale_features",)
+    newton_m_step = True
     batches = True
     takes_sparse_penalties = False
     max_ratio = 1e-2  # smallest scale over the largest one; its square, for precisions

@@ -47,6 +47,8 @@ class IntervalExpert(DistributionalExpert):
     family : DistributionalExpert
     """
 
+    takes_intervals = True
+
     def __init__(self, family=None):
         self.family = family
 

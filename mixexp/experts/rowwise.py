@@ -87,7 +87,10 @@ def rowwise(expert: Expert) -> DistributionalExpert:
     name, penalty = type(expert).__name__, getattr(expert, "penalty", None)
     given = [setting for setting in SETTINGS if getattr(expert, setting, None) not in (None, False)]
     if given:
-        raise ValueError(f"{name}({given[0]}=...) does not take intervals; leave {given[0]} out.")
+        raise ValueError(
+            f"{name}({given[0]}=...) does not take intervals, nor a place in a list of families; "
+            f"leave {given[0]} out."
+        )
     link = getattr(expert, "link_name", None)
     ratio = {"max_ratio": expert.max_ratio} if hasattr(expert, "max_ratio") else {}
     if isinstance(expert, GaussianExpert) and link == "identity":
@@ -100,6 +103,6 @@ def rowwise(expert: Expert) -> DistributionalExpert:
     if isinstance(expert, BinomialExpert) and link == "logit":
         return BinomialLaw(penalty)
     raise ValueError(
-        f"{name} with link {link!r} does not take intervals: use a family with a distribution "
-        "function of one response and its default link."
+        f"{name} with link {link!r} does not take intervals, nor a place in a list of families: "
+        "use a family with a distribution function of one response and its default link."
     )

@@ -7,6 +7,8 @@ import numpy as np
 SMALLEST = 1e-10  # of a curvature, relative to the largest one after scaling
 TINY = 1e-300
 ROUNDING = 1e-9
+NOTHING = 1e-100  # a curvature that no product of two scales may reach
+SWEEPS = 4  # of an equilibration
 
 
 def is_convex(gram):
@@ -44,13 +46,12 @@ def _convex_pair(curvature):
 
 
 def _convex_triple(curvature):
-    """A convex part of 3 x 3 matrices in closed form: of the matrices scaled to unit diagonals.
+    """A convex part of 3 x 3 matrices in closed form: of the matrices with `_equilibrated` rows.
 
     With f(t) = max(t, 0), f(A) is Newton's interpolation of f at the eigenvalues h >= m >= l:
     f(h) + f[h, m] (A - h) + f[h, m, l] (A - h)(A - m).
     """
-    diagonal = np.abs(np.einsum("jj...->j...", curvature))
-    scale = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    scale = _equilibrated(np.abs(curvature))
     A = curvature / (scale[:, None] * scale[None])
     high, middle, low = _eigenvalues(A)
     upper, lower = _slope(high, middle), _slope(middle, low)
@@ -61,6 +62,20 @@ def _convex_triple(curvature):
     second = np.einsum("ab...,bc...->ac...", first, A - middle * eye)
     kept = np.maximum(high, 0.0) * eye + upper * first + bend * second
     return kept * (scale[:, None] * scale[None])
+
+
+def _equilibrated(size):
+    """(J, ...) scales s with which every row of |A_ij| / (s_i s_j) has a largest entry near one.
+
+    The scales of the predictors cancel, and no small diagonal entry blows up the others.
+    """
+    size = np.where(size > NOTHING, size, 0.0)
+    scale = np.sqrt(size.max(axis=1))
+    scale = np.where(scale > 0, scale, 1.0)
+    for _ in range(SWEEPS):
+        largest = (size / scale[None]).max(axis=1)
+        scale = np.where(largest > 0, np.sqrt(scale * largest), scale)
+    return scale
 
 
 def _slope(high, low):

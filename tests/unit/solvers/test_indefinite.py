@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from mixexp.solvers.indefinite import bounded_newton, convex_part, is_convex, newton_step
+from mixexp.solvers.indefinite import (
+    _equilibrated,
+    bounded_newton,
+    convex_part,
+    is_convex,
+    newton_step,
+)
 
 
 def _definite(rng, size):
@@ -60,9 +66,12 @@ def test_the_convex_part_leaves_out_negative_eigenvalues(J):
     rng = np.random.default_rng(4)
     A = rng.standard_normal((J, J, 50, 2))
     A = A + np.swapaxes(A, 0, 1)
-    if J == 3:  # of the matrices scaled to unit diagonals
-        size = np.sqrt(np.abs(np.einsum("jj...->j...", A)))
-        A = A / (size[:, None] * size[None])
+    if J == 3:  # of the matrices whose rows are on a common scale
+        scale = _equilibrated(np.abs(A))
+        A = A / (scale[:, None] * scale[None])
+        for _ in range(60):  # and stay there
+            again = _equilibrated(np.abs(A))
+            A = A / (again[:, None] * again[None])
     part = np.moveaxis(convex_part(A), (0, 1), (-2, -1))
     values, vectors = np.linalg.eigh(np.moveaxis(A, (0, 1), (-2, -1)))
     wanted = np.einsum("...ab,...b,...cb->...ac", vectors, np.maximum(values, 0), vectors)
