@@ -35,7 +35,7 @@ def assigned_start(
         plain = family.points(rows.y) is rows.y
         found = (start.search if plain else _coarse(start))(alike, rows, seed=seed)
         for params in found.pool[:KEPT]:
-            resp = alike.responsibilities(params, table.rows)
+            resp = alike.responsibilities(params, table.rows)[table.rows.first]
             for order in _orders(model, table.rows, resp):
                 made = model.from_responsibilities(table.rows, resp[:, order][None])
                 candidates.append(take(made, 0))
@@ -57,11 +57,10 @@ def _orders(model, rows, resp):
     """Orders in which the parts of a division go to the families."""
     if factorial(model.K) <= ALL_ORDERS:
         return [list(order) for order in itertools.permutations(range(model.K))]
-    weight = np.ones(rows.n) if rows.weight is None else rows.weight
     gain = np.empty((model.K, model.K))  # of family j on part k
     for j, family in enumerate(model.expert.families):
         alike = model._replace(expert=family)
         params = take(alike.from_responsibilities(rows, resp[None]), 0)
-        density = alike.log_joint(params, rows) - alike.log_gate(params, rows.X)
-        gain[j] = ((weight[:, None] * resp) * density).sum(axis=0)
+        density = alike.log_joint(params, rows) - alike.log_gate(params, rows.unit_X)
+        gain[j] = ((rows.unit_weight[:, None] * resp) * density).sum(axis=0)
     return [linear_sum_assignment(-gain)[1].tolist()]

@@ -100,6 +100,7 @@ WRAPPERS = {
     "heteroscedastic_gaussian": MoERegressor,
     "skew_normal": MoERegressor,
     "lognormal": PositiveTargets,
+    "heteroscedastic_gamma": PositiveTargets,
     "inverse_gaussian": PositiveTargets,
     "weibull": PositiveTargets,
     "beta": UnitTargets,
