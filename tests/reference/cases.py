@@ -18,12 +18,14 @@ from mixexp.em.model import MoEModel
 from mixexp.em.params import MoEParams
 from mixexp.em.rows import Rows, Scaling, standardisation
 from mixexp.estimators._groups import check_groups
+from mixexp.experts.distributional import DistributionalParams
 from mixexp.experts.glm import GLMParams
 from mixexp.experts.multinomial import MultinomialParams
 from mixexp.gates import ConstantGate, SoftmaxGate, SoftmaxParams
 from mixexp.solvers import centred
 
-FAMILIES = ("gaussian", "poisson", "binomial", "gamma", "multinomial")
+FAMILIES = ("gaussian", "poisson", "binomial", "gamma", "multinomial", "t")
+EXPERT = {"t": "student"}  # names that differ from the collection's
 
 
 class Problem(NamedTuple):
@@ -94,8 +96,8 @@ def _response(name, frame):
 def build(case, frame):
     """(model, rows) of a case, standardised."""
     p = problem(case, frame)
-    expert = EXPERTS[case["family"]]()
-    if case["family"] != "multinomial":
+    expert = EXPERTS[EXPERT.get(case["family"], case["family"])]()
+    if hasattr(expert, "link"):
         expert.set_params(link=case["link"])
     gate = SoftmaxGate() if p.gate_columns else ConstantGate()
     rows = Rows(p.X, p.y[:, None], None, p.offset, p.trials)
@@ -123,6 +125,10 @@ def stored_params(case, model) -> MoEParams:
         coef = coef.reshape(K, -1, len(case["expert_columns"]))
         coef = np.concatenate([np.zeros((K, 1, coef.shape[2])), coef], axis=1)
         expert = MultinomialParams(centred(coef))
+    elif case["family"] == "t":
+        own = np.zeros((K, 3, coef.shape[1]))
+        own[:, 0], own[:, 1, 0], own[:, 2, 0] = coef, np.log(mle["sigma"]), np.log(mle["nu"])
+        expert = DistributionalParams(own)
     else:
         dispersion = np.array(mle.get("sigma") or mle.get("shape") or np.ones(K), dtype=float)
         expert = GLMParams(coef[:, None, :], dispersion[:, None])

@@ -53,7 +53,9 @@ def default_fit(case, frame, seed):
     }
     if case["family"] == "multinomial":
         return MoEClassifier(**shared).fit(p.X[order], p.y[order])
-    expert = EXPERTS[case["family"]](link=case["link"])
+    expert = EXPERTS[reference.EXPERT.get(case["family"], case["family"])]()
+    if hasattr(expert, "link"):
+        expert.set_params(link=case["link"])
     inputs = {"offset": p.offset, "trials": p.trials, "groups": p.groups}
     inputs = {name: value[order] for name, value in inputs.items() if value is not None}
     return MoERegressor(expert=expert, **shared).fit(p.X[order], p.y[order], **inputs)
