@@ -1,0 +1,1 @@
+"""Mixtures of experts with Gaussian random effects of groups: an outer algorithm of its own."""
