@@ -11,6 +11,7 @@ _PUBLIC = {
     "MoEClassifier": "mixexp.estimators",
     "GLoMERegressor": "mixexp.estimators",
     "BLoMERegressor": "mixexp.estimators",
+    "MixedEffectsMoERegressor": "mixexp.estimators",
     "ConformalMoERegressor": "mixexp.estimators",
     "conformalize": "mixexp.estimators",
     "load": "mixexp.formula.saving",

@@ -49,7 +49,7 @@ def load(path: str | Path) -> Any:
 
     Returns
     -------
-    MoERegressor, MoEClassifier, FormulaMoE or TableModel
+    MoERegressor, MoEClassifier, MixedEffectsMoERegressor, FormulaMoE or TableModel
         A `TableModel` (an estimator with the preprocessing of its table) from the file of a
         study on a table.
 

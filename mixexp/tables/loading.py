@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mixexp._persistence import FileMeta, PersistenceError, load_tree
-from mixexp.estimators import _saving
+from mixexp.estimators import _mixed_saving, _saving
 from mixexp.tables import model as table_model
 
 
@@ -22,7 +22,7 @@ def load(path: str | Path) -> Any:
 
     Returns
     -------
-    MoERegressor, MoEClassifier or TableModel
+    MoERegressor, MoEClassifier, MixedEffectsMoERegressor or TableModel
         A `TableModel` (an estimator with the preprocessing of its table) from the file of a
         study on a table.
 
@@ -39,6 +39,8 @@ def from_tree(tree: Any, meta: FileMeta, path: str | Path) -> Any:
     """The model of a file's tree, by the kind that the file says it has."""
     if meta.kind == _saving.KIND:
         return _saving.from_tree(tree)
+    if meta.kind == _mixed_saving.KIND:
+        return _mixed_saving.from_tree(tree)
     if meta.kind == table_model.KIND:
         return table_model.TableModel.from_tree(tree)
     raise PersistenceError(f"{path} holds {meta.kind!r} data, which is not a model.")

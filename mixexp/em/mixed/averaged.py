@@ -1,8 +1,8 @@
 """A row's term of the variational bound, with normal predictors instead of fixed ones.
 
 Over laws of the row's expert besides, the best of which is in closed form, the term is
-lse_k(E logit_k + E log f_k) - E lse(logits). The expectations are of one predictor each, but for the
-last one, and the second derivatives by the means give those by the variances (Price's theorem).
+lse_k(E logit_k + E log f_k) - E lse(logits). The expectations are of one predictor each, but for
+the last one, and the second derivatives by the means give those by the variances (Price's theorem).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from ..params import MoEParams
 from ..rows import Rows
 from ..start import MultiStart
 from . import outer
-from .effects import INTERCEPT, Effects, make_effects
+from .effects import Effects, make_effects
 from .families import Family
 from .posterior import View
 from .precision import check_size
@@ -60,9 +60,9 @@ def build(setting: Setting) -> tuple[Problem, tuple[Effects, ...], np.ndarray]:
         )  # fmt: skip
         pairs.append((effects, one.codes))
     pairs.sort(key=lambda pair: -len(pair[0].labels) * pair[0].size)
-    effects = tuple(pair[0] for pair in pairs)
-    sizes = [len(one.labels) for one in effects]
-    check_size([(G, one.size) for G, one in zip(sizes, effects, strict=True)])
+    all_effects = tuple(pair[0] for pair in pairs)
+    sizes = [len(one.labels) for one in all_effects]
+    check_size([(G, one.size) for G, one in zip(sizes, all_effects, strict=True)])
     order = np.argsort(pairs[0][1], kind="stable")
     rows = rows.take(order)
     codes = tuple(code[order] for _, code in pairs)
@@ -77,13 +77,13 @@ def build(setting: Setting) -> tuple[Problem, tuple[Effects, ...], np.ndarray]:
         np.ones(rows.n) if rows.trials is None else rows.trials,
         codes,
         tuple(indicator(code, G) for code, G in zip(codes, sizes, strict=True)),
-        tuple(one.design(rows.X) for one in effects),
-        tuple(one.free for one in effects),
+        tuple(one.design(rows.X) for one in all_effects),
+        tuple(one.free for one in all_effects),
         component,
         components,
         count,
     )
-    return problem, effects, order
+    return problem, all_effects, order
 
 
 def starts(
@@ -129,6 +129,3 @@ def _one_expert_effects(setting: Setting, seed, approximation) -> np.ndarray:
     moved[order] = problem.moved(view.loadings, found.law.means)[:, 1]
     scales = setting.family.scales_target
     return moved * float(setting.model.scaling.y_scale[0]) if scales else moved
-
-
-__all__ = ["INTERCEPT", "Grouping", "Setting", "build", "starts"]

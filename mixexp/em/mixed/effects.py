@@ -78,8 +78,9 @@ def make_effects(
     """
     J, made = 2 * K, []
     if expert_terms:
-        owners = [("all experts", range(K))] if shared and K > 1 else []
-        owners = owners or [(f"expert {k}", (k,)) for k in range(K)]
+        owners = [(f"expert {k}", [k]) for k in range(K)]
+        if shared and K > 1:
+            owners = [("all experts", list(range(K)))]
         for part, experts in owners:
             targets = np.zeros((len(expert_terms), J))
             targets[:, [K + k for k in experts]] = 1

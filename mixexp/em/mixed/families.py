@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-LARGEST = 300.0  # exponents beyond it are cut: such predictors are only met by failing steps
+LARGEST = 300.0  # exponents beyond it are cut: only failing steps meet such predictors
 
 
 class RowDensity(NamedTuple):

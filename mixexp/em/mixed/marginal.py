@@ -1,7 +1,7 @@
 """The approximate marginal log-likelihood and its gradient by all parameters.
 
-Laplace: l(u) - |u|^2 / 2 - log |H| / 2 at the mode u, with H = I + A' W A. Its gradient holds three
-parts: what the parameters move directly, what they move in H through the third derivatives, and what
+Laplace: l(u) - |u|^2 / 2 - log |H| / 2 at the mode u, with H = I + A' W A. Its gradient has three
+parts: what the parameters move directly, what they move in H by the third derivatives, and what
 they move by moving the mode (implicit differentiation). The variational bound is stationary in its
 law, so its gradient is the direct part alone.
 """
@@ -13,12 +13,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ...experts import Expert
-from .mixture import third_order
+from .determinant import determinant, is_bounded
+from .mixture import third_order, third_order_complete
 from .posterior import Posterior, View, bounds, mode, variational
-from .precision import row_covariances, solve
+from .precision import covariances, row_covariances, solve
 from .problem import Problem
+from .quadrature import Nodes, adapted, integrate, slopes
 
-APPROXIMATIONS = ("laplace", "variational")
+APPROXIMATIONS = ("laplace", "variational", "quadrature")
 
 
 class State(NamedTuple):
@@ -26,6 +28,16 @@ class State(NamedTuple):
 
     means: tuple[np.ndarray, ...]
     W: np.ndarray | None
+    nodes: Nodes | None = None
+
+
+class Law(NamedTuple):
+    """means (G_l, D_l) and covariances (G_l, D_l, D_l) of the effects, per factor; sound: whether
+    they are those of a proper maximum."""
+
+    means: tuple[np.ndarray, ...]
+    covariances: tuple[np.ndarray, ...]
+    sound: bool
 
 
 class Marginal(NamedTuple):
@@ -34,7 +46,7 @@ class Marginal(NamedTuple):
 
     value: float
     gradient: np.ndarray
-    law: Posterior
+    law: Law
     state: State
 
 
@@ -48,35 +60,80 @@ def evaluate(problem: Problem, vector, state: State, approximation: str) -> Marg
     view = View.of(problem, problem.unpack(vector))
     if approximation == "laplace":
         return _laplace(view, state)
+    if approximation == "quadrature":
+        return _integral(view, state)
     return _bound(view, state)
+
+
+def _integral(view: View, state: State) -> Marginal:
+    """By quadrature, with the nodes of ``state`` where it has some."""
+    nodes = adapted(view, state.means) if state.nodes is None else state.nodes
+    found = integrate(view, nodes)
+    by_eta, by_p, by_root = slopes(view, nodes, found.shares)
+    gradient = view.problem.pack_gradient(view.params, by_eta, by_p, [by_root])
+    law = Law((found.means,), (found.covariances,), True)
+    return Marginal(found.value, gradient, law, State((found.means,), None, nodes))
 
 
 def _laplace(view: View, state: State) -> Marginal:
     problem, params = view.problem, view.params
     law = mode(view, state.means)
     terms, means = law.terms, law.means
-    logs = sum(float(part.sum()) for part in law.precision.logs)
+    curved = _curvature(view, law)
     squares = sum(float((u**2).sum()) for u in means)
-    value = float(terms.value.sum()) - 0.5 * (squares + logs)
-    P, V = row_covariances(problem, law.precision, view.loadings)
-    eta = view.predictors(means)
-    by_eta, by_p = third_order(
-        problem.family, eta, params.log_dispersion, problem.y, problem.trials, V
-    )
-    by_eta, by_p = 0.5 * by_eta, 0.5 * by_p
+    value = float(terms.value.sum()) - 0.5 * (squares + curved.logs)
     # how the mode answers: H du = d(A' g - u)
-    answer = solve(problem, law.precision, problem.gathered(view.loadings, by_eta))
+    answer = solve(problem, law.precision, problem.gathered(view.loadings, curved.by_eta))
     moved = problem.moved(view.loadings, answer)
-    total = terms.score + by_eta - np.einsum("nab,nb->na", law.W, moved)
-    by_dispersion = terms.by_log_dispersion + by_p + np.einsum("na,nak->nk", moved, terms.mixed)
+    total = terms.score + curved.by_eta - np.einsum("nab,nb->na", law.W, moved)
+    by_dispersion = terms.by_log_dispersion + curved.by_p
+    by_dispersion = by_dispersion + np.einsum("na,nak->nk", moved, terms.mixed)
     by_roots = []
     for l, (B, code) in enumerate(zip(problem.designs, problem.codes, strict=True)):
         u, own = means[l][code], answer[l][code]
         gradient = np.einsum("nja,nj,nb->ab", B, total, u, optimize=True)
         gradient += np.einsum("nja,nj,nb->ab", B, terms.score, own, optimize=True)
-        by_roots.append(gradient - _by_precision(B, law.W, P[l]))
+        by_roots.append(gradient - curved.by_roots[l])
     gradient = problem.pack_gradient(params, total, by_dispersion.sum(axis=0), by_roots)
-    return Marginal(value, gradient, law, State(means, None))
+    return Marginal(value, gradient, Law(means, curved.covariances, law.sound), State(means, None))
+
+
+class _Curvature(NamedTuple):
+    """logs: log |H|; minus half its derivatives by predictors (n, J) and log dispersions (n, K) at
+    fixed effects; half that by the roots; covariances: of the effects, per factor."""
+
+    logs: float
+    by_eta: np.ndarray
+    by_p: np.ndarray
+    by_roots: list[np.ndarray]
+    covariances: tuple[np.ndarray, ...]
+
+
+def _curvature(view: View, law: Posterior) -> _Curvature:
+    problem, loadings = view.problem, view.loadings
+    eta = view.predictors(law.means)
+    rows = problem.family, eta, view.params.log_dispersion, problem.y, problem.trials
+    W, complete = law.terms.information, law.terms.complete
+    if not is_bounded(problem):
+        logs = sum(float(part.sum()) for part in law.precision.logs)
+        P, V = row_covariances(problem, law.precision, loadings)
+        by_eta, by_p = third_order(*rows, V)
+        pairs = zip(problem.designs, P, strict=True)
+        by_roots = [_by_precision(B, W, part) for B, part in pairs]
+        own = covariances(problem, law.precision)
+        return _Curvature(logs, 0.5 * by_eta, 0.5 * by_p, by_roots, own)
+    found = determinant(problem, loadings, W, complete)
+    by_eta, by_p = third_order(*rows, found.V)
+    complete_eta, complete_p = third_order_complete(*rows, found.V_complete)
+    triples = zip(problem.designs, found.information, found.complete, strict=True)
+    by_roots = [_by_precision(B, W, P) + _by_precision(B, complete, Q) for B, P, Q in triples]
+    return _Curvature(
+        found.value,
+        0.5 * (by_eta - complete_eta),
+        0.5 * (by_p - complete_p),
+        by_roots,
+        found.covariances,
+    )
 
 
 def _by_precision(B, W, P):
@@ -101,9 +158,10 @@ def _bound(view: View, state: State) -> Marginal:
     gradient = problem.pack_gradient(
         params, terms.score, terms.by_log_dispersion.sum(axis=0), by_roots
     )
-    return Marginal(value, gradient, law, State(law.means, law.W))
+    found_law = Law(law.means, covariances(problem, law.precision), law.sound)
+    return Marginal(value, gradient, found_law, State(law.means, law.W))
 
 
 def row_constants(expert: Expert, y, trials) -> float:
     """Sum of the parts of the log densities that depend on the rows alone."""
-    return float(np.sum(expert.row_part(y[:, None], trials)))  # type: ignore[attr-defined]
+    return float(np.sum(expert.row_part(y[:, None], trials)))

@@ -1,8 +1,9 @@
 """The log density of a row as a function of its predictors: value and derivatives up to the third.
 
-Legend: n rows, K experts; a row's predictors are its K logits and its K experts' predictors, in this
-order, J = 2 K of them. With s_k = logit_k + log f_k the row's log density is lse(s) - lse(logits),
-so everything follows from the cumulants of two softmax laws: r (responsibilities) and pi (gate).
+Legend: n rows, K experts; a row's predictors are its K logits and its K experts' predictors, in
+this order, J = 2 K of them. With s_k = logit_k + log f_k the row's log density is
+lse(s) - lse(logits), so everything follows from the cumulants of two softmax laws: r
+(responsibilities) and pi (gate).
 """
 
 from __future__ import annotations
@@ -53,6 +54,12 @@ def row_values(family, eta, log_dispersion, y, trials):
     return np.where(np.isfinite(value), value, -np.inf)
 
 
+def row_scores(family, eta, log_dispersion, y, trials):
+    """First derivatives of all rows: by the predictors (n, J), by the log dispersions (n, K)."""
+    unit, r, pi, _ = parts(family, eta, log_dispersion, y, trials)
+    return np.concatenate([r - pi, r * unit.e], axis=1), r * unit.p
+
+
 def covariance_of_classes(prob):
     """(n, K, K) covariance of a one-hot draw."""
     out = -prob[:, :, None] * prob[:, None, :]
@@ -100,6 +107,19 @@ def third_order(family, eta, log_dispersion, y, trials, V):
     own = r * V_ee
     by_e = by_s * unit.e + cross * unit.ee + own * unit.eee
     by_p = by_s * unit.p + cross * unit.ep + own * unit.eep
+    return np.concatenate([logits, by_e], axis=1), by_p
+
+
+def third_order_complete(family, eta, log_dispersion, y, trials, V):
+    """Derivatives of trace(V W) for the complete data's information W, as `third_order`."""
+    unit, r, pi, _ = parts(family, eta, log_dispersion, y, trials)
+    K = r.shape[1]
+    V_ee = np.einsum("nkk->nk", V[:, K:, K:])
+    by_s = -np.einsum("nkm,nk->nm", covariance_of_classes(r), V_ee * unit.ee)
+    logits = by_s + _third_cumulant(pi, V[:, :K, :K])
+    own = r * V_ee
+    by_e = by_s * unit.e - own * unit.eee
+    by_p = by_s * unit.p - own * unit.eep
     return np.concatenate([logits, by_e], axis=1), by_p
 
 

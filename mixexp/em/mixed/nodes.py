@@ -42,7 +42,7 @@ def rule(dimension: int):
 
 def roots(V):
     """Lower triangular C with C C' = V of (n, J, J) semi-definite matrices, pivots of zero kept."""
-    n, J, _ = V.shape
+    J = V.shape[1]
     C = np.zeros_like(V)
     for j in range(J):
         left = V[:, j:, j] - np.einsum("nia,na->ni", C[:, j:, :j], C[:, j, :j])

@@ -9,16 +9,20 @@ from scipy import optimize
 
 from ..status import Status
 from ..threads import single_threaded_blas
-from .marginal import Marginal, State, evaluate, first_state
-from .posterior import Posterior
+from .determinant import is_bounded
+from .marginal import Law, Marginal, State, evaluate, first_state
+from .posterior import View, highest_mode
 from .precision import NotPositive
 from .problem import MixedParams, Problem
+from .quadrature import adapted, integrate
 
 SHORT = 25  # iterations after which only the best start goes on
 STEP = 1e-4  # of differences of the gradient
 ZERO = np.log(2e-3)  # standard deviations below it, standardised, are zero to the data
 STATIONARY = 1e-6  # gradient per row at which a fit counts as converged
 POLISH = 4  # Newton steps at the end, at most
+MOVED = 1e-3  # change of the log-likelihood by newly placed nodes that calls for another run
+ROUNDS = 8  # runs of the optimiser between searches for higher modes, at most
 STEEP = 50.0
 WIDE = (np.log(1e-4), np.log(50.0))
 
@@ -33,7 +37,7 @@ class MixedFit(NamedTuple):
 
     vector: np.ndarray
     loglik: float
-    law: Posterior
+    law: Law
     covariance: np.ndarray
     held: np.ndarray
     status: Status
@@ -48,7 +52,27 @@ class _Objective:
     def __init__(self, problem: Problem, approximation: str, state: State | None = None):
         self.problem, self.approximation = problem, approximation
         self.state = first_state(problem) if state is None else state
+        self.pending: tuple[np.ndarray, State] | None = None
         self.count = 0
+
+    def accept(self, vector):
+        """The optimiser has gone to ``vector``: searches begin at the effects found there. Points
+        that it only tried leave no trace, or the value would depend on the way to a point."""
+        if self.pending is not None and np.array_equal(self.pending[0], vector):
+            self.state = self.pending[1]
+
+    def refresh(self, vector) -> bool:
+        """Look for higher modes of the effects, or let the nodes follow. Says if that matters."""
+        view = View.of(self.problem, self.problem.unpack(vector))
+        if self.approximation == "quadrature":
+            return self._move_nodes(view)
+        try:
+            means, better = highest_mode(view, self.state.means)
+        except NotPositive:
+            return False
+        if better and self.approximation == "laplace":
+            self.state = State(means, None)
+        return better and self.approximation == "laplace"
 
     def marginal(self, vector) -> Marginal:
         self.count += 1
@@ -59,10 +83,21 @@ class _Objective:
             found = self.marginal(vector)
         except (NotPositive, np.linalg.LinAlgError):
             return 1e10, np.zeros(len(vector))
-        if not (np.isfinite(found.value) and np.isfinite(found.gradient).all()):
+        finite = np.isfinite(found.value) and np.isfinite(found.gradient).all()
+        pole = not is_bounded(self.problem) and not found.law.sound
+        if pole or not finite:
             return 1e10, np.zeros(len(vector))
-        self.state = found.state
+        self.pending = vector.copy(), found.state
         return -found.value / self.problem.n, -found.gradient / self.problem.n
+
+    def _move_nodes(self, view) -> bool:
+        nodes, old = adapted(view, self.state.means), self.state.nodes
+        moved = old is None
+        if old is not None:
+            change = integrate(view, nodes).value - integrate(view, old).value
+            moved = abs(change) > MOVED
+        self.state = State(self.state.means, None, nodes)
+        return moved
 
 
 def limits(problem: Problem):
@@ -90,6 +125,15 @@ def is_log_sd(problem: Problem) -> np.ndarray:
     return np.concatenate([np.zeros(total - count, dtype=bool), own])
 
 
+def of_constant_columns(problem: Problem) -> np.ndarray:
+    """(d,) mask of the coefficients that no row depends on."""
+    empty = [np.tile(~problem.X_gate.any(axis=0), problem.K - 1)]
+    empty.append(np.tile(~problem.X_expert.any(axis=0), problem.K))
+    out = np.zeros(len(limits(problem)), dtype=bool)
+    out[: sum(map(len, empty))] = np.concatenate(empty)
+    return out
+
+
 def fit(problem: Problem, starts: list[MixedParams], approximation: str, max_iter: int) -> MixedFit:
     """The best maximum from the given starts."""
     with single_threaded_blas():
@@ -102,14 +146,21 @@ def _fit(problem, starts, approximation, max_iter) -> MixedFit:
     for params in starts:
         objective = _Objective(problem, approximation)
         vector = np.clip(problem.pack(params), bounds[:, 0], bounds[:, 1])
+        objective.refresh(vector)
         runs.append((objective, _minimise(objective, vector, bounds, min(SHORT, max_iter))))
     reached = np.array([-run.fun * problem.n for _, run in runs])
     objective, run = runs[int(np.argmax(reached))]
     vector, passed = run.x, run.nit
-    if passed >= SHORT and max_iter > SHORT:
-        run = _minimise(objective, vector, bounds, max_iter - SHORT)
+    for _ in range(ROUNDS):
+        changed = objective.refresh(vector)
+        done = passed < SHORT and not changed
+        if done or passed >= max_iter:
+            break
+        run = _minimise(objective, vector, bounds, max_iter - passed)
         vector = run.x
-        passed += run.nit
+        passed += max(run.nit, 1)
+        if not changed:
+            break
     vector, found, information, held = _polish(objective, vector, bounds)
     free = ~held
     certificate = float(np.abs(found.gradient[free]).max() / problem.n) if free.any() else 0.0
@@ -124,14 +175,23 @@ def _fit(problem, starts, approximation, max_iter) -> MixedFit:
 def _minimise(objective, vector, bounds, max_iter):
     options = {"maxiter": max_iter, "maxfun": 3 * max_iter, "ftol": 1e-13, "gtol": 1e-8}
     return optimize.minimize(
-        objective, vector, jac=True, method="L-BFGS-B", bounds=bounds, options=options
+        objective,
+        vector,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options=options,
+        callback=objective.accept,
     )
 
 
 def _held(objective, vector, gradient, bounds):
-    """Parameters on a bound, or so near to a standard deviation of zero that it is one."""
-    at = (vector <= bounds[:, 0] + 1e-6) | (vector >= bounds[:, 1] - 1e-6)
-    return at | (is_log_sd(objective.problem) & (vector < ZERO))
+    """Parameters on a bound, or so near to a standard deviation of zero that it is one; and the
+    coefficients of constant columns."""
+    problem = objective.problem
+    constant = of_constant_columns(problem)
+    at = constant | (vector <= bounds[:, 0] + 1e-6) | (vector >= bounds[:, 1] - 1e-6)
+    return at | (is_log_sd(problem) & (vector < ZERO))
 
 
 def _polish(objective, vector, bounds):
@@ -149,7 +209,7 @@ def _polish(objective, vector, bounds):
         step = np.zeros(len(vector))
         step[free] = vectors @ ((vectors.T @ slope) / values)
         gain = float(slope @ step[free])
-        if gain <= 1e-9:
+        if gain <= 1e-13:
             break
         size = min(1.0, 0.5 / np.abs(step).max())
         moved = np.clip(vector + size * step, bounds[:, 0], bounds[:, 1])

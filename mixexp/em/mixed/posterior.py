@@ -3,9 +3,9 @@
 Both are one iteration. With g and W the score and the information of the rows by their predictors,
 either at the mean (Laplace) or averaged over the law itself (variational), the law is
 N(u, (I + A' W A)^-1) and its mean solves A' g = u. The variational law maximises the evidence's
-lower bound over all products of a normal law of the effects and laws of the rows' experts (Opper and
-Archambeau, 2009, Neural Computation 21, 786-792). Steps are halved, and an indefinite information
-gives way to that of the complete data, one connected component of groups at a time.
+lower bound over all products of a normal law of the effects and laws of the rows' experts (Opper
+and Archambeau, 2009, Neural Computation 21, 786-792). Steps are halved, and an indefinite
+information gives way to that of the complete data, one connected component of groups at a time.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .problem import MixedParams, Problem
 MAX_STEPS = 200
 HALVINGS = 25
 DECREMENT = 1e-12  # of a component, below which Newton's next step is exact to rounding
+JUMP = 2.0  # how far, in prior standard deviations, other modes are looked for
 SETTLED = 1e-8  # change of the variational information, relative, that ends the iteration
 
 
@@ -118,6 +119,40 @@ def mode(view: View, means) -> Posterior:
     terms = view.terms(view.predictors(means))
     precision, W, sound = view.factorised(terms.information, terms.complete)
     return Posterior(means, W, precision, terms, sound)
+
+
+def highest_mode(view: View, means) -> tuple[tuple[np.ndarray, ...], bool]:
+    """The highest modes that starts elsewhere lead to, and whether they beat those from ``means``.
+
+    A mixture may have several modes in a group. The one that a change of parameters makes vanish is
+    not the highest, as a rule, and where a mode vanishes Laplace's approximation has a pole.
+    """
+    problem = view.problem
+    best = mode(view, means).means
+    value, better = _log_joint(view, best), False
+    starts = [problem.zeros()]
+    if problem.n_components > 1:
+        for l, (_, D) in enumerate(problem.shapes):
+            for d in range(D):
+                for move in (-JUMP, JUMP):
+                    moved = [u.copy() for u in best]
+                    moved[l][:, d] += move
+                    starts.append(tuple(moved))
+    for start in starts:
+        try:
+            found = mode(view, start).means
+        except NotPositive:
+            continue
+        reached = _log_joint(view, found)
+        higher = reached > value + 1e-7 * (1 + np.abs(value))
+        if higher.any():
+            better = True
+            value = np.where(higher, reached, value)
+            best = tuple(
+                np.where(higher[owner][:, None], new, old)
+                for new, old, owner in zip(found, best, problem.components, strict=True)
+            )
+    return best, better
 
 
 def _log_joint(view, means):

@@ -64,17 +64,15 @@ def factorise(problem, loadings, W) -> Precision:
     ------
     NotPositive
     """
-    weighted = [W @ A for A in loadings]
     A = loadings[0]
     G, D = problem.shapes[0]
-    local = np.swapaxes(A, 1, 2) @ weighted[0]
-    blocks = np.asarray(problem.indicators[0] @ local.reshape(problem.n, -1)).reshape(G, D, D)
-    blocks = 0.5 * (blocks + np.swapaxes(blocks, 1, 2)) + np.eye(D)
+    blocks = blocks_of(problem, A, W)
     root = _block_roots(problem, blocks)
     first = np.linalg.inv(blocks)
     logs = [2 * np.log(np.einsum("gdd->gd", root))]
     if len(loadings) == 1:
         return Precision(first, None, None, tuple(logs))
+    weighted = [W @ A for A in loadings]
     places, M = _positions(problem)
     between = _scatter(problem, A, weighted[1:], places, M)
     later = _later(loadings[1:], weighted[1:], places, M)
@@ -91,6 +89,14 @@ def factorise(problem, loadings, W) -> Precision:
         logs.append(diagonal[start : start + G_l * D_l].reshape(G_l, D_l))
         start += G_l * D_l
     return Precision(first, carried, others, tuple(logs))
+
+
+def blocks_of(problem, A, W):
+    """(G_0, D_0, D_0) blocks of the first factor: I + sum_i A_i' W_i A_i over a group's rows."""
+    G, D = problem.shapes[0]
+    local = np.swapaxes(A, 1, 2) @ (W @ A)
+    blocks = np.asarray(problem.indicators[0] @ local.reshape(problem.n, -1)).reshape(G, D, D)
+    return 0.5 * (blocks + np.swapaxes(blocks, 1, 2)) + np.eye(D)
 
 
 def _block_roots(problem, blocks):

@@ -2,8 +2,8 @@
 
 Legend: n rows, K experts, J = 2 K predictors of a row (logits, then experts'); factor l has G_l
 groups with D_l standard normal effects u each. The effects of a group on the predictors of a row
-are B_i R u, with B_i (J, D_l) of ones and columns of X and R (D_l, D_l) lower triangular: R R' is the
-covariance of the group's effects, and R = 0 is the model without them.
+are B_i R u, with B_i (J, D_l) of ones and columns of X and R (D_l, D_l) lower triangular: R R' is
+the covariance of the group's effects, and R = 0 is the model without them.
 """
 
 from __future__ import annotations
@@ -71,8 +71,7 @@ class Problem(NamedTuple):
     def shapes(self) -> tuple[tuple[int, int], ...]:
         """(G_l, D_l) of every factor."""
         return tuple(
-            (one.shape[0], B.shape[2])
-            for one, B in zip(self.indicators, self.designs, strict=True)
+            (one.shape[0], B.shape[2]) for one, B in zip(self.indicators, self.designs, strict=True)
         )
 
     @property
