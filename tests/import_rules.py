@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("estimators",),
     ("tables",),
     ("selection", "distributed", "explain"),
+    ("theory",),
     ("formula",),
     ("plotting",),
     ("report",),
@@ -39,7 +40,7 @@ BESIDE: dict[str, frozenset[str]] = {
 # ... and, where that is not every part, with all that may import it.
 IMPORTED_BY: dict[str, frozenset[str]] = {
     "_validation": frozenset({"estimators", "formula", "cli", "neural"}),
-    "datasets": frozenset({"report", "cli", "neural"}),
+    "datasets": frozenset({"theory", "report", "cli", "neural"}),
     "neural": frozenset(),
 }
 # The package itself re-exports what is public and stands above everything. Only its version may be

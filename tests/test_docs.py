@@ -23,6 +23,8 @@ PUBLIC_PACKAGES = (
     "mixexp.gates",
     "mixexp.experts",
     "mixexp.penalties",
+    "mixexp.inference",
+    "mixexp.theory",
 )
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 

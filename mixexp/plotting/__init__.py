@@ -7,6 +7,7 @@ from mixexp.plotting.diagnostics import plot_gate_calibration, plot_influence, p
 from mixexp.plotting.model import plot_fit_lines, plot_gate_regions, plot_partial_effects
 from mixexp.plotting.path import plot_path
 from mixexp.plotting.path_scores import plot_path_curves, plot_path_surface
+from mixexp.plotting.rates import plot_rates
 from mixexp.plotting.slope import plot_jump, plot_slope
 from mixexp.plotting.stability import plot_stability
 
@@ -24,6 +25,7 @@ __all__ = [
     "plot_path",
     "plot_path_curves",
     "plot_path_surface",
+    "plot_rates",
     "plot_residuals",
     "plot_slope",
     "plot_stability",
