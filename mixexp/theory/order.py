@@ -68,7 +68,7 @@ def optimal_order(
     --------
     >>> from mixexp import optimal_order
     >>> optimal_order(10_000, 1, smoothness=4, degree=0).n_experts
-    6
+    9
     >>> optimal_order(10_000, 1, smoothness=4, degree=3).n_experts
     2
     """
@@ -180,7 +180,8 @@ def select_order_and_degree(
 
     Examples
     --------
-    >>>     >>> from mixexp import select_order_and_degree
+    >>> import numpy as np
+    >>> from mixexp import select_order_and_degree
     >>> rng = np.random.default_rng(0)
     >>> X = rng.uniform(-1, 1, size=(300, 1))
     >>> y = X[:, 0] ** 3 - X[:, 0] + 0.1 * rng.standard_normal(300)
