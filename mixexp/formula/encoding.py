@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from mixexp.formula.aliasing import aliased
-from mixexp.formula.frames import check_columns, check_kinds, check_missing, kinds_of
-from mixexp.formula.parsing import Sides, arguments_of_call, expand_dot, split_formula
+from mixexp.formula.aliasing import NOTHING_ALIASED, Aliasing, aliasing
+from mixexp.formula.frames import check_columns, check_kinds, check_missing, check_types, kinds_of
+from mixexp.formula.parsing import Sides, arguments_of_call, expand_dot, powers, split_formula
 from mixexp.formula.part import Part, PartState
 
 NO_COLUMNS = "(no columns)"  # the name of a column of zeros, where neither part has columns
@@ -63,8 +63,8 @@ class EncodingState(NamedTuple):
     gate: PartState
     response: list[PartState]
     offsets: list[PartState]
-    aliased_experts: list[str]
-    aliased_gate: list[str]
+    aliased_experts: Aliasing
+    aliased_gate: Aliasing
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Encoding:
         One for each response; empty where the response is a column, which is taken as it is.
     offsets : tuple of Part
         The ``offset(...)`` terms.
-    aliased_experts, aliased_gate : tuple of str
+    aliased_experts, aliased_gate : Aliasing
         Columns left out since others span them.
     """
 
@@ -96,8 +96,8 @@ class Encoding:
     gate: Part
     response: tuple[Part, ...]
     offsets: tuple[Part, ...]
-    aliased_experts: tuple[str, ...] = ()
-    aliased_gate: tuple[str, ...] = ()
+    aliased_experts: Aliasing = NOTHING_ALIASED
+    aliased_gate: Aliasing = NOTHING_ALIASED
 
     @classmethod
     def parse(
@@ -153,6 +153,7 @@ class Encoding:
         check_columns(frame, used, self._meanings())
         kept = check_missing(frame, used, missing)
         frame = frame.loc[kept, used].reset_index(drop=True)
+        check_types(frame)
         experts, own = self.experts.fitted(frame)
         gate, routing = self.gate.fitted(frame)
         gate, routing = _renamed(gate, routing, own)
@@ -173,14 +174,11 @@ class Encoding:
     def without_aliased(self, coded: Coded, *, experts: bool, gate: bool) -> Encoding:
         """The encoding without the columns that others span, in the parts that are asked for."""
 
-        def spanned(names: tuple[str, ...]) -> tuple[str, ...]:
-            values = coded.X[list(names)].to_numpy()
-            return tuple(names[j] for j in aliased(values, coded.weight))
-
+        own, routing = coded.X[list(self.experts.columns)], coded.X[list(self.gate.columns)]
         return replace(
             self,
-            aliased_experts=spanned(self.experts.columns) if experts else (),
-            aliased_gate=spanned(self.gate.columns) if gate else (),
+            aliased_experts=aliasing(own, coded.weight) if experts else NOTHING_ALIASED,
+            aliased_gate=aliasing(routing, coded.weight) if gate else NOTHING_ALIASED,
         )
 
     def rows(self, frame: pd.DataFrame, *, response: bool = False, missing: str = "raise") -> Coded:
@@ -191,6 +189,8 @@ class Encoding:
         frame = frame.loc[kept, used].reset_index(drop=True)
         check_kinds(frame, self.kinds)
         own, routing = self.experts.design(frame), self.gate.design(frame)
+        self.aliased_experts.check(own)
+        self.aliased_gate.check(routing)
         return self._coded(frame, own, routing, response, None, kept)
 
     def _coded(self, frame, own, routing, response, weight, kept) -> Coded:
@@ -241,12 +241,12 @@ class Encoding:
     @property
     def expert_columns(self) -> list[str]:
         """Columns of the experts' part."""
-        return [name for name in self.experts.columns if name not in self.aliased_experts]
+        return [name for name in self.experts.columns if name not in self.aliased_experts.names]
 
     @property
     def gate_columns(self) -> list[str]:
         """Columns of the gate's part."""
-        return [name for name in self.gate.columns if name not in self.aliased_gate]
+        return [name for name in self.gate.columns if name not in self.aliased_gate.names]
 
     @property
     def response_name(self) -> str:
@@ -257,6 +257,11 @@ class Encoding:
     def response_column(self) -> str | None:
         """The column that is the response as it stands, or None where it is computed."""
         return (self.response[0].is_column or None) if len(self.response) == 1 else None
+
+    @property
+    def transforms_response(self) -> bool:
+        """Whether a response is computed, so that densities are those of another variable."""
+        return not all(part.is_column for part in self.response) and not self.counts_trials
 
     # --- files ------------------------------------------------------------------------------
 
@@ -271,8 +276,8 @@ class Encoding:
             self.gate.to_state(),
             [part.to_state() for part in self.response],
             [part.to_state() for part in self.offsets],
-            list(self.aliased_experts),
-            list(self.aliased_gate),
+            self.aliased_experts,
+            self.aliased_gate,
         )
 
     @classmethod
@@ -284,8 +289,6 @@ class Encoding:
             values[name] = Part.from_state(values[name])
         for name in ("response", "offsets"):
             values[name] = tuple(Part.from_state(part) for part in values[name])
-        for name in ("aliased_experts", "aliased_gate"):
-            values[name] = tuple(values[name])
         return cls(**{item.name: values[item.name] for item in fields(cls)})
 
 
@@ -308,7 +311,7 @@ def _arithmetic(text: str) -> Part:
     if text.isidentifier() or quoted:
         part = Part.parse(text)
         return replace(part, is_column=text.strip("`"))
-    return Part.parse(f"I({text})")
+    return Part.parse(powers(f"I({text})"))
 
 
 def _one_column(part: Part, frame: pd.DataFrame) -> np.ndarray:

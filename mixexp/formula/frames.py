@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 MISSING = ("drop", "raise")
+KINDS = ("numbers", "categories")
 
 
 def as_frame(data: Any) -> pd.DataFrame:
@@ -78,6 +79,16 @@ def check_missing(frame: pd.DataFrame, used: list[str], missing: str) -> np.ndar
 def kinds_of(frame: pd.DataFrame) -> dict[str, str]:
     """What each column is: "numbers", "categories", or another type's name."""
     return {str(name): _kind(frame[name]) for name in frame.columns}
+
+
+def check_types(frame: pd.DataFrame) -> None:
+    """Refuse columns that are neither numbers nor categories."""
+    for name, kind in kinds_of(frame).items():
+        if kind not in KINDS:
+            raise ValueError(
+                f"the column {name!r} holds {kind}; formulas take numbers and categories. Make a "
+                "column of numbers from it, such as the days since a date."
+            )
 
 
 def check_kinds(frame: pd.DataFrame, kinds: Mapping[str, str]) -> None:

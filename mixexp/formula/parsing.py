@@ -29,6 +29,8 @@ class _Mark(NamedTuple):
 def split_formula(formula: str) -> Sides:
     """The parts of a formula; without a bar experts and gate have the same.
 
+    The power sign ``^`` of R may stand inside calls.
+
     Raises
     ------
     ValueError
@@ -37,6 +39,7 @@ def split_formula(formula: str) -> Sides:
     """
     if not isinstance(formula, str):
         raise ValueError(f"formula must be text such as {EXAMPLE!r}; got {formula!r}.")
+    formula = powers(formula)
     marks = list(_marks(formula))
     tildes = [mark.at for mark in marks if mark.char == "~" and not mark.in_call]
     if len(tildes) != 1:
@@ -99,6 +102,13 @@ def expand_dot(text: str, columns: Iterable[str]) -> str:
     everything = "(" + " + ".join(f"`{name}`" for name in columns) + ")"
     for at in reversed(alone):
         text = text[:at] + everything + text[at + 1 :]
+    return text
+
+
+def powers(text: str) -> str:
+    """R's power inside calls, I(x^2), as Python's; between terms both mean crossing."""
+    for mark in reversed([m for m in _marks(text) if m.char == "^" and m.in_call]):
+        text = text[: mark.at] + "**" + text[mark.at + 1 :]
     return text
 
 

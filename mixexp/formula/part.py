@@ -263,7 +263,14 @@ def _matrix(spec: Any, frame: pd.DataFrame) -> tuple[pd.DataFrame, Any]:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("error", DataMismatchWarning)
             matrix = spec.get_model_matrix(frame, context={})
-    except (FormulaicError, DataMismatchWarning) as error:
+    except DataMismatchWarning as error:
+        unseen = re.search(r"\{.*?\}", str(error))
+        raise ValueError(
+            f"formula: levels that have no coefficient, {unseen[0] if unseen else error}: they are "
+            "not in levels=, or were not in the training rows. Leave these rows out, or map the "
+            "levels to known ones."
+        ) from error
+    except (FormulaicError, TypeError, ValueError) as error:
         raise ValueError(f"formula: {plain(error)}") from error
     return pd.DataFrame(matrix), matrix.model_spec
 

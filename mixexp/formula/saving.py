@@ -15,6 +15,7 @@ from mixexp._persistence import (
     save_tree,
 )
 from mixexp.estimators import _saving
+from mixexp.formula.aliasing import Aliasing
 from mixexp.formula.encoding import Encoding, EncodingState
 from mixexp.formula.model import OWN_FEATURES, FormulaMoE
 from mixexp.formula.part import PartState
@@ -63,7 +64,7 @@ def load(path: str | Path) -> Any:
 
 
 def _from_tree(tree: Any) -> FormulaMoE:
-    classes = {cls.__name__: cls for cls in (EncodingState, PartState)}
+    classes = {cls.__name__: cls for cls in (EncodingState, PartState, Aliasing)}
     try:
         state = component_from_tree(tree["encoding"], classes)
         encoding = Encoding.from_state(state)

@@ -32,12 +32,36 @@ def gate_table(estimator: Any) -> pd.DataFrame:
     return pd.DataFrame(np.asarray(values), index=index, columns=list(columns))
 
 
+def parameter_table(estimator: Any) -> pd.DataFrame:
+    """Experts down, the parameters besides the coefficients across: scales, shapes, inflation.
+
+    A parameter with columns of its own has ``name: column`` for each. Matrices are left out.
+    """
+    K, expert = estimator.n_experts_, estimator._model_.expert
+    found: dict[str, np.ndarray] = {}
+    dispersion = estimator.dispersion_
+    if dispersion is not None:
+        several = np.asarray(dispersion).reshape(K, -1)
+        for j, values in enumerate(several.T):
+            mark = f", response {j}" if several.shape[1] > 1 else ""
+            found[f"{expert.dispersion_name}{mark}"] = values
+    for name, values in expert.display(estimator._user_params().expert).items():
+        if np.shape(values) == (K,) and not name.endswith("_intercept_"):
+            found[name.rstrip("_")] = np.asarray(values)
+        if name.endswith("_coef_"):
+            short = name.removesuffix("_coef_")
+            found[f"{short}: {INTERCEPT}"] = getattr(estimator, f"{short}_intercept_")
+            for column, slopes in zip(estimator.expert_feature_names_, values.T, strict=True):
+                found[f"{short}: {column}"] = slopes
+    return pd.DataFrame(found, index=pd.RangeIndex(K, name="expert"))
+
+
 def summary_text(model: Any) -> str:
     """The formula, how the fit ended, and the coefficients under their terms."""
     inner, encoding = model.estimator_, model.encoding_
     head = inner.summary().split("\n\n", 1)[0]
     lines = [f"{encoding.formula}", head]
-    if encoding.response_column is None:
+    if encoding.transforms_response:
         lines.append(
             f"density, criteria and predictions refer to the response {encoding.response_name}"
         )
@@ -46,11 +70,10 @@ def summary_text(model: Any) -> str:
     for part, names in model.aliased_.items():
         if names:
             lines.append(f"{part}: left out, as other columns determine them: {', '.join(names)}")
-    experts = model.coef_.copy()
-    if inner.dispersion_ is not None and len(experts) == np.size(inner.dispersion_):
-        experts[inner._model_.expert.dispersion_name] = np.ravel(inner.dispersion_)
+    experts = model.coef_
     if len(experts) == inner.n_experts_:
-        experts["rows"] = inner.expert_sizes_
+        sizes = pd.Series(inner.expert_sizes_, index=experts.index, name="rows")
+        experts = pd.concat([experts, model.parameters_, sizes], axis=1)
     lines += ["", "Experts", *_by_term(experts, encoding.experts.columns, encoding.experts.terms)]
     if inner.n_experts_ > 1:
         title = inner._gate_table()[0]
