@@ -22,11 +22,14 @@ class Aliasing(NamedTuple):
         They are these combinations of a constant and the q columns that are kept.
     size : ndarray of shape (len(names),)
         Largest absolute value of each in the training rows; 1 for a column of zeros.
+    gap : ndarray of shape (len(names),)
+        Largest departure from the relation in the training rows, which hold it to a tolerance.
     """
 
     names: tuple[str, ...] = ()
     relation: np.ndarray = np.empty((0, 0))
     size: np.ndarray = np.empty(0)
+    gap: np.ndarray = np.empty(0)
 
     def check(self, design: pd.DataFrame) -> None:
         """Refuse rows in which the relation does not hold: nothing is known of them.
@@ -40,14 +43,15 @@ class Aliasing(NamedTuple):
             return
         left_out = design[list(self.names)].to_numpy()
         kept = design.drop(columns=list(self.names)).to_numpy()
-        gap = np.abs(left_out - self.relation[0] - kept @ self.relation[1:])
-        off = (gap > AGREEMENT * np.maximum(self.size, np.abs(left_out))).any(axis=0)
+        slack = np.maximum(AGREEMENT * np.maximum(self.size, np.abs(left_out)), 2 * self.gap)
+        off = _departures(kept, left_out, self.relation) > slack
         if off.any():
-            j = int(off.argmax())
-            rows = int((gap[:, j] > AGREEMENT * self.size[j]).sum())
+            j = int(off.any(axis=0).argmax())
+            rows = int(off[:, j].sum())
+            verb = "does" if rows == 1 else "do"
             raise ValueError(
                 f"formula: {self.names[j]} was left out of the fit, since other columns determine "
-                f"it in the training rows, and {rows} of the new rows do not follow: there is no "
+                f"it in the training rows, and {rows} of the new rows {verb} not follow: there is no "
                 "estimate for them. Leave them out, or fit with such rows."
             )
 
@@ -69,7 +73,12 @@ def aliasing(design: pd.DataFrame, weight: np.ndarray | None = None) -> Aliasing
     relation[1:] /= scale[:, None]
     size = np.abs(left_out).max(axis=0)
     names = tuple(str(design.columns[j]) for j in dropped)
-    return Aliasing(names, relation, np.where(size > 0, size, 1.0))
+    gap = _departures(kept, left_out, relation).max(axis=0)
+    return Aliasing(names, relation, np.where(size > 0, size, 1.0), gap)
+
+
+def _departures(kept: np.ndarray, left_out: np.ndarray, relation: np.ndarray) -> np.ndarray:
+    return np.abs(left_out - relation[0] - kept @ relation[1:])
 
 
 def _spanned(values: np.ndarray) -> list[int]:

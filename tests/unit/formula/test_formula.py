@@ -125,3 +125,18 @@ def test_an_unseen_level_is_named(frame):
 def test_a_formula_executes_no_foreign_code(frame):
     with pytest.raises(ValueError, match="not"):
         moe("gaussian ~ __import__('os').getcwd()", frame)
+
+
+def test_training_rows_hold_their_own_aliasing_to_the_tolerance_it_was_found_with():
+    rng = np.random.default_rng(0)
+    n = 3000
+    frame = pd.DataFrame({"x": rng.standard_normal(n)})
+    frame["twin"] = frame["x"]
+    frame.loc[7, "twin"] += 4e-6  # of the column's norm less than is taken for a difference
+    frame["y"] = frame["x"] + 0.1 * rng.standard_normal(n)
+    model = moe("y ~ x + twin | 1", frame, n_experts=1)
+    assert model.aliased_["experts"] == ["twin"]
+    assert np.isfinite(model.predict(frame)).all()
+    frame.loc[8, "twin"] += 1e-3
+    with pytest.raises(ValueError, match="1 of the new rows does not follow"):
+        model.predict(frame)
