@@ -96,8 +96,8 @@ def check_expert_prior(values, n, K, likelihood, weight):
     Raises
     ------
     ValueError
-        On another shape, negative or infinite weights, a row without an admitted expert, or
-        where the rows leave a conditional gate undetermined.
+        As `check_weights_of_experts`, for an unknown likelihood, or where the rows leave a
+        conditional gate undetermined.
     """
     if likelihood not in PRIOR_LIKELIHOODS:
         raise ValueError(
@@ -105,6 +105,27 @@ def check_expert_prior(values, n, K, likelihood, weight):
         )
     if values is None:
         return None
+    prior = check_weights_of_experts(values, n, K)
+    if (prior == 1).all():
+        return None
+    counted = prior if weight is None else prior[weight > 0]
+    if likelihood == "conditional" and ((counted > 0).sum(axis=1) == 1).all():
+        raise ValueError(
+            "expert_prior names one expert in every row, and the conditional likelihood then says "
+            "nothing of the gate. Use prior_likelihood='evidential', which fits the gate to the "
+            "named experts."
+        )
+    return prior
+
+
+def check_weights_of_experts(values, n, K):
+    """(n, K) weights of what is known of the rows' experts, with a maximum of one in every row.
+
+    Raises
+    ------
+    ValueError
+        On another shape, negative or infinite weights, or a row without an admitted expert.
+    """
     prior = np.array(values, dtype=np.float64)
     if prior.shape != (n, K):
         raise ValueError(
@@ -126,17 +147,13 @@ def check_expert_prior(values, n, K, likelihood, weight):
             f"expert_prior: row {int(top.argmin())} excludes every expert. Use a row of ones or "
             "NaN where nothing is known."
         )
-    prior /= top
-    if (prior == 1).all():
-        return None
-    counted = prior if weight is None else prior[weight > 0]
-    if likelihood == "conditional" and ((counted > 0).sum(axis=1) == 1).all():
-        raise ValueError(
-            "expert_prior names one expert in every row, and the conditional likelihood then says "
-            "nothing of the gate. Use prior_likelihood='evidential', which fits the gate to the "
-            "named experts."
-        )
-    return prior
+    return prior / top
+
+
+def check_prior_alone(expert_prior, groups):
+    """Refuse what is known of single rows' experts where the rows of a group share one."""
+    if groups is not None and expert_prior is not None:
+        raise ValueError("expert_prior= and groups= cannot be given together.")
 
 
 def check_n_experts(n_experts, n_rows, what="rows"):

@@ -17,7 +17,9 @@ from .._validation import (
     check_columns,
     check_expert_prior,
     check_n_experts,
+    check_prior_alone,
     check_weight,
+    check_weights_of_experts,
     check_X,
     check_X_y,
     row_inputs,
@@ -97,7 +99,7 @@ class BaseMoE(InferenceMixin, JointMixin, GroupsMixin, CallbackSupportMixin, Bas
         sample_weight,
         *,
         expert_prior=None,
-        prior_likelihood="conditional",
+        prior_likelihood="evidential",
         groups=None,
         **inputs,
     ) -> tuple[Gate, Expert, Rows]:
@@ -112,8 +114,7 @@ class BaseMoE(InferenceMixin, JointMixin, GroupsMixin, CallbackSupportMixin, Bas
         expert.check_target(rows.y, rows.trials)
         self._set_columns(gate, expert)
         rows = rows._replace(X=self._with_monomials(X, expert))
-        if groups is not None and expert_prior is not None:
-            raise ValueError("expert_prior= and groups= cannot be given together.")
+        check_prior_alone(expert_prior, groups)
         rows, _ = self._units(rows, groups, self._gate_columns)
         if gate.joint:
             chosen = columns_with_density(rows, self._gate_columns, gate.needs_independent_columns)
@@ -135,7 +136,7 @@ class BaseMoE(InferenceMixin, JointMixin, GroupsMixin, CallbackSupportMixin, Bas
         rows = compact(given_rows)
         model = self._model(gate, expert, rows)
         if rows.prior is not None:
-            likelihood = inputs.get("prior_likelihood", "conditional")
+            likelihood = inputs.get("prior_likelihood", "evidential")
             model = model._replace(prior_likelihood=likelihood)
         model = model._replace(grouped=inputs.get("groups") is not None)
         start, given = self._start(model, given_rows, inputs.get("groups"))
@@ -395,6 +396,10 @@ class BaseMoE(InferenceMixin, JointMixin, GroupsMixin, CallbackSupportMixin, Bas
         p, m = len(model.scaling.x_scale), len(model.scaling.y_scale)
         return model._replace(scaling=Scaling.identity(p, m)).rescale(self._params_, model.scaling)
 
+    def _expert_labels(self) -> list[str]:
+        """What the experts are called where they are shown."""
+        return [f"expert {k}" for k in range(self._model_.K)]
+
     def _squeeze(self, array, axis):
         """Drop the axis of responses where y was one-dimensional."""
         return array if self._n_outputs else np.squeeze(array, axis=axis)
@@ -440,20 +445,37 @@ class BaseMoE(InferenceMixin, JointMixin, GroupsMixin, CallbackSupportMixin, Bas
         """(n,) index of the most probable expert given x alone."""
         return self.gate_proba(X).argmax(axis=1)
 
-    def responsibilities(self, X, y, *, offset=None, exposure=None, trials=None, groups=None):
+    def responsibilities(
+        self,
+        X,
+        y,
+        *,
+        offset=None,
+        exposure=None,
+        trials=None,
+        groups=None,
+        expert_prior=None,
+    ):
         """Posterior probabilities of the experts given x and y.
 
         Parameters
         ----------
         groups : array-like (n,) or None
             Rows with one label share one expert, and have its probabilities given all of them.
+        expert_prior : array-like (n, K) or None
+            What is known of the rows' experts, as in `MoERegressor.fit`.
 
         Returns
         -------
         (n, K) ndarray; rows sum to one.
         """
         rows = self._rows(X, y, offset=offset, exposure=exposure, trials=trials)
+        check_prior_alone(expert_prior, groups)
         rows, back = self._units(rows, groups)
+        if expert_prior is not None:
+            rows = rows._replace(
+                prior=check_weights_of_experts(expert_prior, rows.n, self.n_experts_)
+            )
         return back(
             self._map(rows, lambda part: self._model_.responsibilities(self._params_, part))
         )

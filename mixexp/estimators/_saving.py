@@ -37,6 +37,7 @@ def known_classes() -> dict[str, type]:
     """Every class that a file may name: registered parts, parameters and estimators."""
     from .blome import BLoMERegressor
     from .classifier import MoEClassifier
+    from .contextual import ContextualMoERegressor
     from .glome import GLoMERegressor
     from .regressor import MoERegressor
 
@@ -45,6 +46,7 @@ def known_classes() -> dict[str, type]:
         MoERegressor,
         GLoMERegressor,
         BLoMERegressor,
+        ContextualMoERegressor,
         EM,
         MultiStart,
         MoEParams,

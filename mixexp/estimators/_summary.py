@@ -33,7 +33,7 @@ def summary_text(model) -> str:
     if model.n_experts_ > 1:
         title, rows, values = model._gate_table()
         lines += ["", title]
-        lines += _table(rows, [f"expert {k}" for k in range(model.n_experts_)], values)
+        lines += _table(rows, model._expert_labels(), values)
     return "\n".join(lines)
 
 
@@ -41,7 +41,7 @@ def _expert_block(model):
     """Row names, column names and values of the experts' table."""
     columns = ["(intercept)", *map(str, model.expert_feature_names_)]
     coef, intercept = model.coef_, model.intercept_
-    labels = [f"expert {k}" for k in range(model.n_experts_)]
+    labels = model._expert_labels()
     if coef.ndim == 3:
         inner = getattr(model, "classes_", np.arange(coef.shape[1]))
         labels = [f"{label}, {value}" for label in labels for value in inner]

@@ -86,7 +86,16 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         )
         self.class_weight = class_weight
 
-    def fit(self, X, y, sample_weight=None, *, groups=None):
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        groups=None,
+        expert_prior=None,
+        prior_likelihood="evidential",
+    ):
         """Fit by EM from many starts.
 
         Parameters
@@ -98,20 +107,27 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
             A weight of 2 equals the row twice.
         groups : array-like (n,) or None
             Labels: rows with one label share one expert; see `MoERegressor.fit`.
+        expert_prior : array-like (n, K) or None
+            Weights of what is known of the rows' experts; see `MoERegressor.fit`.
+        prior_likelihood : {"evidential", "conditional"}, default="evidential"
+            How the weights enter the objective; see `MoERegressor.fit`.
 
         Returns
         -------
         self
         """
         self._all_classes = None
+        inputs = {}
+        if expert_prior is not None:
+            inputs = {"expert_prior": expert_prior, "prior_likelihood": prior_likelihood}
         if groups is None:
-            return self._fit(X, y, sample_weight)
+            return self._fit(X, y, sample_weight, **inputs)
         if self.class_weight is not None:
             raise ValueError(
                 "class_weight= weights single rows, and with groups= it is the group that is "
                 "weighted. Leave one of them out, or give sample_weight= group by group."
             )
-        return self._fit(X, y, sample_weight, groups=groups)
+        return self._fit(X, y, sample_weight, groups=groups, **inputs)
 
     @available_if(learns_online)
     def partial_fit(self, X, y, classes=None, sample_weight=None):

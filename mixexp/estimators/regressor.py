@@ -104,7 +104,7 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
         trials=None,
         groups=None,
         expert_prior=None,
-        prior_likelihood="conditional",
+        prior_likelihood="evidential",
     ):
         """Fit by EM from many starts.
 
@@ -126,11 +126,11 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
         expert_prior : array-like (n, K) or None
             What is known of the rows' experts: weights omega >= 0, up to a factor in every row.
             Zero excludes an expert; a row of equal weights or of NaN says nothing.
-        prior_likelihood : {"conditional", "evidential"}, default="conditional"
-            A row's term of the objective: log (sum_k omega_k pi_k f_k / sum_k omega_k pi_k), where
-            a prior tells experts apart and leaves the gate alone, or log sum_k omega_k pi_k f_k
-            (Denoeux, 2013, IEEE Trans. Knowl. Data Eng. 25, 119-130), where it also teaches the
-            gate: a row of one named expert is then a labelled row.
+        prior_likelihood : {"evidential", "conditional"}, default="evidential"
+            A row's term of the objective: log sum_k omega_k pi_k f_k (Denoeux, 2013, IEEE Trans.
+            Knowl. Data Eng. 25, 119-130), where the prior also teaches the gate, and a row of one
+            named expert is a labelled row; or log (sum_k omega_k pi_k f_k / sum_k omega_k pi_k),
+            where it tells experts apart and leaves the gate alone.
 
         Returns
         -------

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mixexp.em.rows import blocks
+from mixexp.explain._priors import PRIORS
 
 Floats = NDArray[np.float64]
 ROWS = 1024  # at a time
@@ -52,7 +53,8 @@ def leverage(model: Any, X: Any, y: Any, *, sample_weight: Any = None, **inputs:
     sample_weight : array-like (n,) or None
         As in the fit.
     **inputs
-        Row-wise inputs ``offset``, ``exposure``, ``trials``.
+        Row-wise inputs ``offset``, ``exposure``, ``trials``, and ``expert_prior`` of a fit that
+        had one (``possibilities`` of contexts).
 
     Returns
     -------
@@ -61,15 +63,23 @@ def leverage(model: Any, X: Any, y: Any, *, sample_weight: Any = None, **inputs:
     Raises
     ------
     ValueError
-        For classes, whose experts are no weighted regressions of one response.
+        For classes, whose experts are no weighted regressions of one response; for a fit with a
+        prior on the rows' experts where that is not given.
     """
     if hasattr(model, "classes_"):
         raise ValueError("leverage is for regression families; a MoEClassifier has none.")
     inner, params = model._model_, model._params_
     inner.check_ungrouped("leverage")
+    resp = model.responsibilities(X, y, **inputs)
+    known = [name for name in PRIORS if inputs.pop(name, None) is not None]
+    if inner.prior_likelihood is not None and not known:
+        raise ValueError(
+            "leverage weights rows by their responsibilities in the fit, which had an "
+            "expert_prior=: give it here too (possibilities= of a ContextualMoERegressor)."
+        )
     rows = model._rows(X, y, **inputs)
     weight = np.ones(rows.n) if sample_weight is None else np.asarray(sample_weight, dtype=float)
-    resp = inner.responsibilities(params, rows) * weight[:, None]
+    resp = resp * weight[:, None]
     total = _information(inner, params, rows, resp, weight)
     inverse = np.linalg.pinv(total, hermitian=True)
     hat = np.empty(resp.shape)

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixexp.explain._priors import refuse_priors
+
 Floats = NDArray[np.float64]
 
 
@@ -53,6 +55,9 @@ def gate_calibration(
     softmax gate balances them along each of its columns. On new rows they are a fair test of the
     whole model, since responsibilities depend on the experts as well.
 
+    It is the law p(y | x) that is tested, also of a fit with ``expert_prior=``: given a prior
+    that knows more than x the responsibilities need not be calibrated, so none is taken.
+
     Parameters
     ----------
     model : fitted MoERegressor or MoEClassifier
@@ -72,6 +77,7 @@ def gate_calibration(
     if model.n_experts_ < 2:
         raise ValueError("gate_calibration needs at least two experts; a single one has no gate.")
     model._model_.check_ungrouped("gate_calibration")
+    refuse_priors("gate_calibration", inputs)
     gate, posterior = model.gate_proba(X), model.responsibilities(X, y, **inputs)
     n = len(gate)
     if not 1 <= bins <= n:

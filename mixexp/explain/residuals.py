@@ -12,6 +12,7 @@ from scipy import special
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
+from mixexp.explain._priors import refuse_priors
 from mixexp.explain.calibration import (
     Envelope,
     Residuals,
@@ -30,7 +31,8 @@ def quantile_residuals(
     """Randomised quantile residuals: standard normal where the model holds.
 
     r = Phi^-1(F(y | x)); for counts F is drawn uniformly between P(Y < y | x) and P(Y <= y | x)
-    (Dunn and Smyth, 1996, Journal of Computational and Graphical Statistics 5, 236-244).
+    (Dunn and Smyth, 1996, Journal of Computational and Graphical Statistics 5, 236-244). The law
+    is that of predictions, which knows x alone, also of a fit with ``expert_prior=``.
 
     Parameters
     ----------
@@ -53,6 +55,7 @@ def quantile_residuals(
         If the model has several responses or classes.
     """
     check_one_number(model, "quantile_residuals")
+    refuse_priors("quantile_residuals", inputs)
     return residuals_of_cdf(
         model.cdf(X, y, **inputs),
         model.cdf_left(X, y, **inputs),
@@ -92,6 +95,12 @@ def refitted_envelope(
         As in the fit, its ``groups`` among them; the residuals are those of single rows.
     """
     check_one_number(model, "refitted_envelope")
+    refuse_priors("refitted_envelope", inputs)
+    if model._model_.prior_likelihood is not None:
+        raise ValueError(
+            "refitted_envelope draws new targets from x alone, and the fit had an expert_prior=, "
+            "which does not belong to them. Use normal_envelope, or refit without the prior."
+        )
     if inputs.get("groups") is None:
         model._model_.check_ungrouped("refitted_envelope without groups=")
     single = {name: values for name, values in inputs.items() if name != "groups"}

@@ -51,8 +51,8 @@ class Aliasing(NamedTuple):
             verb = "does" if rows == 1 else "do"
             raise ValueError(
                 f"formula: {self.names[j]} was left out of the fit, since other columns determine "
-                f"it in the training rows, and {rows} of the new rows {verb} not follow: there is no "
-                "estimate for them. Leave them out, or fit with such rows."
+                f"it in the training rows, and {rows} of the new rows {verb} not follow: there is "
+                "no estimate for them. Leave them out, or fit with such rows."
             )
 
 

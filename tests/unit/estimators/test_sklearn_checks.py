@@ -14,6 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from mixexp import (
     EM,
     BLoMERegressor,
+    ContextualMoERegressor,
     GLoMERegressor,
     MoEClassifier,
     MoERegressor,
@@ -125,7 +126,7 @@ def estimators():
         if gate != default:
             out += [MoERegressor(gate=gate, **FEW), MoEClassifier(gate=gate, **FEW)]
     out += [GLoMERegressor(parametrisation=name, **FEW) for name in ("forward", "inverse")]
-    return [*out, BLoMERegressor(**FEW)]
+    return [*out, BLoMERegressor(**FEW), ContextualMoERegressor(["dry", "wet"], **FEW)]
 
 
 def distributional_estimators():
