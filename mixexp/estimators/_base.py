@@ -6,13 +6,12 @@ import warnings
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from .. import experts as _experts  # noqa: F401  (fills the registries)
-from .._component import EXPERTS, GATES, resolve
+from .._component import GATES, resolve
 from .._validation import (
     check_columns,
     check_expert_prior,
@@ -21,28 +20,28 @@ from .._validation import (
     check_weight,
     check_weights_of_experts,
     check_X,
-    check_X_y,
     row_inputs,
 )
 from ..em.driver import EM
 from ..em.fitting import Fit, fit_rows
 from ..em.model import MoEModel
-from ..em.online import OnlineState, first_state, online_step
 from ..em.params import MoEParams, stack, take
-from ..em.regular import is_regular
-from ..em.rows import Rows, Scaling, columns_with_density, scaling_for
-from ..em.start import MultiStart
+from ..em.rows import Rows, columns_with_density, scaling_for
 from ..em.starts.table import compact, count_distinct
 from ..em.status import Status
-from ..em.summary import FitSummary, counts
-from ..experts import Expert, ExpertList, IntervalExpert, rowwise
+from ..em.summary import FitSummary
+from ..experts import Expert, ExpertList
 from ..experts.degree import monomial_names, with_monomials
 from ..gates import Gate
 from ..penalties import MANY_ROWS, with_checked_penalty
 from ._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
-from ._groups import GroupsMixin, group_means
+from ._groups import GroupsMixin
 from ._inference import InferenceMixin
 from ._joint import JointMixin
+from ._online import OnlineMixin
+from ._reading import ReadingMixin
+from ._settings import n_threads, on_intervals, resolve_expert, seed_of, silent_rows
+from ._starting import StartMixin, starts_table
 from ._summary import summary_text
 from .intervals import Intervals
 
@@ -50,10 +49,18 @@ WARNED = (Status.MAX_PASSES, Status.STALLED, Status.DEGENERATE)
 BLOCK = 65536  # rows predicted at a time
 
 
-class BaseMoE(InferenceMixin, JointMixin, GroupsMixin, CallbackSupportMixin, BaseEstimator):
+class BaseMoE(
+    InferenceMixin,
+    JointMixin,
+    GroupsMixin,
+    StartMixin,
+    OnlineMixin,
+    ReadingMixin,
+    CallbackSupportMixin,
+    BaseEstimator,
+):
     """Mixture of experts p(y | x) = sum_k pi_k(x) f_k(y | x); see the concrete estimators."""
 
-    online = True  # False for an estimator without `partial_fit`
     _params_: MoEParams
     fit_summary_: FitSummary
     _gate_columns: np.ndarray
@@ -171,44 +178,6 @@ class BaseMoE(InferenceMixin, JointMixin, GroupsMixin, CallbackSupportMixin, Bas
         search = {"start": start, "given": given, "callback": callback, "on_search": on_search}
         return model, fit_rows(model, rows, **search, **settings)
 
-    def _partial_fit(self, X, y, sample_weight, **inputs):
-        """One online step; the first batch is fitted on its own, from many starts."""
-        if not hasattr(self, "_online_"):
-            self._fit(X, y, sample_weight, **inputs)
-            rows = self._batch(X, y, sample_weight, **inputs)
-            self._online_ = first_state(self._model_, self._params_, rows)
-        else:
-            rows = self._batch(X, y, sample_weight, **inputs)
-            self._online_ = online_step(self._model_, self._online_, rows)
-        self._store_online(self._online_)
-        return self
-
-    def _batch(self, X, y, sample_weight, **inputs) -> Rows:
-        rows = self._rows(X, y, **inputs)
-        weight = self._weights(check_weight(sample_weight, rows.X), y)
-        rows = rows._replace(weight=weight)
-        rows = rows if self._model_.expert.classifies else silent_rows(rows)
-        self._model_.expert.check_target(rows.y, rows.trials)
-        return rows
-
-    def _store_online(self, state: OnlineState):
-        self._params_ = state.params
-        mass = state.statistics.expert.mass * state.weight
-        soft, hard = (float(value) * state.weight for value in state.entropy)
-        self.fit_summary_ = self.fit_summary_._replace(
-            loglik=state.loglik * state.weight,
-            n_units=state.weight,
-            entropy=soft,
-            hard_entropy=hard,
-            **counts(self._model_, state.params),
-            conditional_loglik=None,  # the batches were not kept
-        )
-        self.regular_ = bool(is_regular(self._model_, state.params, mass, state.weight))
-        # nothing is maximised batch by batch: there is no path and no certificate
-        self.objective_path_, self.certificate_ = np.empty(0), np.nan
-        self.status_, self.n_iter_, self.expert_sizes_ = Status.ONLINE, state.n_batch, mass
-        self._set_derived()
-
     def _parts(self):
         gate = resolve(self.gate, GATES, "gate")
         expert = resolve_expert(self.expert)
@@ -273,69 +242,6 @@ class BaseMoE(InferenceMixin, JointMixin, GroupsMixin, CallbackSupportMixin, Bas
             positions[setting] = [own.index(name) for name in chosen]
         return clone(expert).set_params(**positions) if positions else expert
 
-    def _start(self, model, rows, groups=None):
-        """The start to search with (None: only the given parameters) and the given parameters."""
-        if self.warm_start and hasattr(self, "_model_") and self._model_.K == model.K:
-            return self._start_from(self, model)
-        start = self.start
-        if isinstance(start, str):
-            if start != "default":
-                raise ValueError(f"start={start!r} is unknown; use 'default' or MultiStart(...).")
-            return MultiStart(), []
-        if isinstance(start, MultiStart):
-            return start, []
-        if isinstance(start, BaseMoE):
-            return self._start_from(start, model)
-        responsibilities = self._given_responsibilities(start, model.K, rows.n)
-        if groups is not None:  # they are those of the rows as given
-            responsibilities = group_means(responsibilities, rows, groups)
-        return None, [take(model.from_responsibilities(rows, responsibilities[None]), 0)]
-
-    @staticmethod
-    def _start_from(other, model):
-        check_is_fitted(other)
-        old = other._model_
-        q_gate = len(model.gate_columns) + 1
-        same = (
-            len(old.scaling.x_scale) == len(model.scaling.x_scale)
-            and len(old.scaling.y_scale) == len(model.scaling.y_scale)
-            and np.array_equal(old.gate_columns, model.gate_columns)
-            and np.array_equal(old.expert_columns, model.expert_columns)
-            and type(old.expert) is type(model.expert)
-            and type(getattr(old.expert, "family", None))
-            is type(getattr(model.expert, "family", None))
-            and getattr(old.expert, "link_name", None) == getattr(model.expert, "link_name", None)
-            and old.n_classes == model.n_classes
-            and same_shapes(other._params_.gate, model.gate.initial(old.K, q_gate))
-        )
-        if not same:
-            raise ValueError(
-                "start (or warm_start): the fitted model has other columns, responses, classes, "
-                "gate, family or link."
-            )
-        if old.K > model.K:
-            raise ValueError(
-                f"start: the fitted model has {old.K} experts, more than n_experts={model.K}."
-            )
-        params = model.rescale(other._params_, old.scaling)
-        search = other.start if isinstance(other.start, MultiStart) else MultiStart()
-        return (None if old.K == model.K else search), [params]
-
-    @staticmethod
-    def _given_responsibilities(start, K, n):
-        values = np.asarray(start)
-        if values.ndim == 1 and len(values) == n:
-            labels = values.astype(int)
-            if np.any(labels != values) or labels.min() < 0 or labels.max() >= K:
-                raise ValueError(f"start: labels must be integers 0..{K - 1}.")
-            return np.eye(K)[labels]
-        if values.shape != (n, K) or values.min() < 0 or not values.sum(axis=1).min() > 0:
-            raise ValueError(
-                f"start must be 'default', MultiStart(...), a fitted estimator, {n} labels, or "
-                f"responsibilities of shape ({n}, {K}); got an array of shape {values.shape}."
-            )
-        return values / values.sum(axis=1, keepdims=True)
-
     def _at(self, model, rows, vector):
         """Fitted attributes at a packed parameter vector, for callbacks."""
         template = stack([model.initial(rows)])
@@ -359,56 +265,6 @@ class BaseMoE(InferenceMixin, JointMixin, GroupsMixin, CallbackSupportMixin, Bas
         self.regular_ = fit.regular
         self.starts_ = starts_table(fit.optima)
         self._set_derived()
-
-    def _set_derived(self):
-        """Attributes that follow from the others: what a loaded file need not hold."""
-        self.n_experts_ = self._model_.K
-        self.loglik_ = self.fit_summary_.loglik
-        self.n_free_ = self.fit_summary_.n_free
-        self.n_units_ = self.fit_summary_.n_units
-        self.converged_ = self.status_.converged
-        self._set_coefficients()
-
-    def _set_coefficients(self):
-        """Coefficients on the user's scale."""
-        model, user = self._model_, self._user_params()
-        names = self._names()
-        self.gate_feature_names_ = names[model.gate_columns]
-        self.expert_feature_names_ = names[model.expert_columns]
-        shown = model.gate.display(user.gate, self.gate_feature_names_)
-        for name, value in (shown | model.expert.display(user.expert)).items():
-            setattr(self, name, value)
-        own = model.expert.main_coef(user.expert)
-        coef, intercept = own[..., 1:], own[..., 0]
-        dispersion = getattr(user.expert, "dispersion", None)
-        if not model.expert.classifies:
-            coef, intercept = self._squeeze(coef, 1), self._squeeze(intercept, 1)
-            dispersion = self._squeeze(dispersion, 1) if model.expert.has_dispersion else None
-        self.coef_, self.intercept_, self.dispersion_ = coef, intercept, dispersion
-
-    def _gate_table(self):
-        """Title, row names and values of the gate on the user's scale."""
-        gate = self._user_params().gate
-        return self._model_.gate.table(gate, list(map(str, self.gate_feature_names_)))
-
-    def _user_params(self):
-        model = self._model_
-        p, m = len(model.scaling.x_scale), len(model.scaling.y_scale)
-        return model._replace(scaling=Scaling.identity(p, m)).rescale(self._params_, model.scaling)
-
-    def _expert_labels(self) -> list[str]:
-        """What the experts are called where they are shown."""
-        return [f"expert {k}" for k in range(self._model_.K)]
-
-    def _squeeze(self, array, axis):
-        """Drop the axis of responses where y was one-dimensional."""
-        return array if self._n_outputs else np.squeeze(array, axis=axis)
-
-    def _names(self):
-        given = getattr(self, "feature_names_in_", None)
-        if given is None:
-            given = [f"x{j}" for j in range(self.n_features_in_)]
-        return np.array([*given, *getattr(self, "_monomials", ())], dtype=object)
 
     # --- what needs X alone -----------------------------------------------------------------
 
@@ -535,78 +391,3 @@ class BaseMoE(InferenceMixin, JointMixin, GroupsMixin, CallbackSupportMixin, Bas
 
     def _target(self, y, n) -> np.ndarray:
         raise NotImplementedError
-
-
-def resolve_expert(expert):
-    """The expert family, or one for each expert of a list."""
-    if isinstance(expert, (list, tuple)):
-        return ExpertList([resolve(member, EXPERTS, "expert") for member in expert])
-    return resolve(expert, EXPERTS, "expert")
-
-
-def on_intervals(expert):
-    """The family as it is fitted to targets of intervals."""
-    if isinstance(expert, ExpertList):
-        return expert.with_members(on_intervals)
-    return IntervalExpert(rowwise(expert))
-
-
-def same_shapes(one, other) -> bool:
-    """Whether two parameter sets are of one type and shape."""
-    return type(one) is type(other) and all(
-        np.shape(a) == np.shape(b) for a, b in zip(one, other, strict=True)
-    )
-
-
-def silent_rows(rows: Rows) -> Rows:
-    """Rows of weight zero with the target of a row that counts: theirs may be any number."""
-    if rows.weight is None or rows.weight.all():
-        return rows
-    silent = rows.weight == 0
-    first = int(np.argmin(silent))
-    y, trials = rows.y.copy(), rows.trials
-    y[silent] = y[first]
-    if trials is not None:
-        trials = np.where(silent, trials[first], trials)
-    return rows._replace(y=y, trials=trials)
-
-
-def starts_table(optima) -> pd.DataFrame:
-    """One row per distinct optimum that the starts met, best first."""
-    columns = ["loglik", "hits", "regular", "smallest_expert", "kinds", "best"]
-    records = [
-        {**{name: getattr(optimum, name) for name in columns}, "kinds": ", ".join(optimum.kinds)}
-        for optimum in optima
-    ]
-    return pd.DataFrame(records, columns=columns)
-
-
-def learns_online(estimator) -> bool:
-    """Whether the estimator offers `partial_fit`."""
-    return estimator.online
-
-
-def seed_of(random_state) -> int:
-    """An integer seed; None is 0, so that a fit is reproducible unless asked otherwise."""
-    if random_state is None:
-        return 0
-    if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(2**31 - 1))
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**31 - 1))
-    return int(random_state)
-
-
-def n_threads(n_jobs) -> int:
-    """Threads of a pass: None is 1 and negative counts from the number of cores, as in joblib."""
-    import joblib
-
-    return 1 if n_jobs is None else joblib.effective_n_jobs(n_jobs)
-
-
-def check_multi_output(estimator, X, y, expert):
-    """Validated X and y of a regression."""
-    if isinstance(y, Intervals):
-        X, _ = check_X_y(estimator, X, np.zeros(len(y)), multi_output=False, numeric=True)
-        return X, y
-    return check_X_y(estimator, X, y, multi_output=expert.multi_output, numeric=True)

@@ -23,6 +23,11 @@ def summary_text(model) -> str:
         f"units {summary.n_units:g}   AIC {aic:.2f}   BIC {bic:.2f}",
         *textwrap.wrap(f"{model.status_} ({passes})", 88),
     ]
+    if model._model_.prior_likelihood is not None:
+        lines.append(
+            f"the likelihood is the {model._model_.prior_likelihood} one of rows whose experts are "
+            "partly known"
+        )
     starts = model.starts_
     if len(starts):
         best = starts[starts["best"]]

@@ -11,7 +11,8 @@ from sklearn.utils.validation import column_or_1d
 
 from .._validation import check_X_y
 from ..em import predictive
-from ._base import BaseMoE, learns_online
+from ._base import BaseMoE
+from ._online import learns_online
 
 MOST_ENTRIES = 2e6  # of the information between classes: many starts hold it at once
 

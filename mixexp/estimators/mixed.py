@@ -23,7 +23,7 @@ from ..em.rows import Rows, standardisation
 from ..em.start import MultiStart
 from ..em.status import Status
 from ..gates import SoftmaxGate
-from ._base import WARNED, seed_of
+from ._base import WARNED
 from ._factors import nest, numbered, read_factors, terms_of
 from ._mixed_predictions import GroupedPredictions
 from ._mixed_report import (
@@ -32,6 +32,7 @@ from ._mixed_report import (
     effect_frames,
     summary_text,
 )
+from ._settings import seed_of
 
 
 class MixedEffectsMoERegressor(GroupedPredictions, RegressorMixin, BaseEstimator):

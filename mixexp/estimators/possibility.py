@@ -344,6 +344,8 @@ def _names_of(contexts):
         if contexts < 1:
             raise ValueError(f"contexts must be names or a positive number; got {contexts!r}.")
         return None
+    if not np.iterable(contexts):
+        raise ValueError(f"contexts must be names or their number; got {contexts!r}.")
     names = [str(name) for name in contexts]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"contexts need distinct names; got {names}.")

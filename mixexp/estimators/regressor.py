@@ -10,8 +10,10 @@ from sklearn.utils.validation import check_array
 
 from .._component import EXPERTS
 from ..em import predictive
-from ._base import BLOCK, BaseMoE, check_multi_output, learns_online
+from ._base import BLOCK, BaseMoE
+from ._online import learns_online
 from ._risk import RiskMixin
+from ._settings import check_multi_output
 from .intervals import Intervals
 
 

@@ -64,6 +64,8 @@ def test_contexts_go_by_name(process, model):
     assert_allclose(counted.coef_[::-1], model.coef_, rtol=1e-6)
     text = model.summary()
     assert "night" in text and "day" in text and "expert 0" not in text
+    assert "evidential one of rows whose experts are partly known" in text
+    assert "partly known" not in ContextualMoERegressor(2).fit(x, y).summary()
 
 
 def test_without_assertions_it_is_the_plain_mixture(process):
@@ -185,6 +187,7 @@ def test_unusable_contexts_are_refused(process):
     named = ["night", "day"]
     cases = [
         ({"contexts": "night"}, x, possible, "names or their number"),
+        ({"contexts": None}, x, possible, "names or their number"),
         ({"contexts": 0}, x, possible, "positive number"),
         ({"contexts": ["a", "a"]}, x, possible, "distinct names"),
         ({"contexts": ["a", "b"]}, x, possible, "have the columns"),

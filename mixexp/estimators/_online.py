@@ -1,0 +1,72 @@
+"""`partial_fit`: online steps on mini-batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._validation import check_weight
+from ..em.online import OnlineState, first_state, online_step
+from ..em.params import MoEParams
+from ..em.regular import is_regular
+from ..em.rows import Rows
+from ..em.status import Status
+from ..em.summary import FitSummary, counts
+from ._settings import silent_rows
+
+
+class OnlineMixin:
+    """What estimators do with a batch."""
+
+    online = True  # False for an estimator without `partial_fit`
+    fit_summary_: FitSummary
+    _model_: Any
+    _params_: MoEParams
+    _fit: Any
+    _rows: Any
+    _weights: Any
+    _set_derived: Any
+
+    def _partial_fit(self, X, y, sample_weight, **inputs):
+        """One online step; the first batch is fitted on its own, from many starts."""
+        if not hasattr(self, "_online_"):
+            self._fit(X, y, sample_weight, **inputs)
+            rows = self._batch(X, y, sample_weight, **inputs)
+            self._online_ = first_state(self._model_, self._params_, rows)
+        else:
+            rows = self._batch(X, y, sample_weight, **inputs)
+            self._online_ = online_step(self._model_, self._online_, rows)
+        self._store_online(self._online_)
+        return self
+
+    def _batch(self, X, y, sample_weight, **inputs) -> Rows:
+        rows = self._rows(X, y, **inputs)
+        weight = self._weights(check_weight(sample_weight, rows.X), y)
+        rows = rows._replace(weight=weight)
+        rows = rows if self._model_.expert.classifies else silent_rows(rows)
+        self._model_.expert.check_target(rows.y, rows.trials)
+        return rows
+
+    def _store_online(self, state: OnlineState):
+        self._params_ = state.params
+        mass = state.statistics.expert.mass * state.weight
+        soft, hard = (float(value) * state.weight for value in state.entropy)
+        self.fit_summary_ = self.fit_summary_._replace(
+            loglik=state.loglik * state.weight,
+            n_units=state.weight,
+            entropy=soft,
+            hard_entropy=hard,
+            **counts(self._model_, state.params),
+            conditional_loglik=None,  # the batches were not kept
+        )
+        self.regular_ = bool(is_regular(self._model_, state.params, mass, state.weight))
+        # nothing is maximised batch by batch: there is no path and no certificate
+        self.objective_path_, self.certificate_ = np.empty(0), np.nan
+        self.status_, self.n_iter_, self.expert_sizes_ = Status.ONLINE, state.n_batch, mass
+        self._set_derived()
+
+
+def learns_online(estimator) -> bool:
+    """Whether the estimator offers `partial_fit`."""
+    return estimator.online
