@@ -115,8 +115,8 @@ class MixedEffectsMoERegressor(GroupedPredictions, RegressorMixin, BaseEstimator
     Notes
     -----
     Laplace's approximation is better the more rows a group has. Where groups are small, standard
-    deviations of effects in the gate come out too small by some per cent; `marginal_loglik` with
-    ``method="quadrature"`` tells how far the likelihood is off.
+    deviations of effects in the gate come out too small by some per cent; a fit
+    with ``approximation="quadrature"`` tells how far the likelihood is off.
 
     References
     ----------
