@@ -35,7 +35,7 @@ def _experts() -> Iterator[list[str]]:
         "multivariate_gaussian": "covariance matrix",
     }
     for name, part in parts.items():
-        links = ", ".join(getattr(part, "links", ())) or getattr(part, "link_name", "softmax")
+        links = ", ".join(getattr(part, "links", ())) or getattr(part(), "link_name", "softmax")
         yield [f"``{name}``", links, ", ".join(part.takes) or "none", names.get(name, "none")]
 
 
