@@ -27,6 +27,7 @@ _PUBLIC = {
     "SoftmaxGate": "mixexp.gates",
     "ConstantGate": "mixexp.gates",
     "GaussianGate": "mixexp.gates",
+    "HierarchicalGate": "mixexp.gates",
     "GaussianExpert": "mixexp.experts",
     "PoissonExpert": "mixexp.experts",
     "BinomialExpert": "mixexp.experts",

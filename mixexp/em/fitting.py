@@ -177,7 +177,9 @@ def _search(model, rows, start, seed, given) -> StartResult:
         return assigned_start(model, rows, start, seed, given)
     if model.expert.points(rows.y) is not rows.y:
         return coarse_start(model, rows, start, seed, given)
-    return start.search(model, rows, seed=seed, given=given)
+    found = start.search(model, rows, seed=seed, given=given)
+    order = model.gate.numbering(found.params.gate)
+    return found if order is None else found._replace(params=take(found.params, order))
 
 
 def _checkpoint(model, rows, solver, start, seed, given):

@@ -54,6 +54,8 @@ def known_classes() -> dict[str, type]:
         FitSummary,
         gates.SoftmaxParams,
         gates.GaussianGateParams,
+        gates.HierarchicalParams,
+        gates.HierarchicalStatistics,
         gates.ColumnTransform,
         gates.LowRankGate,
         gates.LowRankParams,

@@ -76,10 +76,15 @@ def _table(rows, columns, values):
     head = " " * width + "".join(f"  {name:>{w}}" for name, w in zip(columns, widths, strict=True))
     body = [
         f"{name:<{width}}"
-        + "".join(f"  {value:>{w}.5g}" for value, w in zip(values[:, i], widths, strict=True))
+        + "".join(f"  {_number(value, w)}" for value, w in zip(values[:, i], widths, strict=True))
         for i, name in enumerate(rows)
     ]
     if left_out:
         columns = "columns have" if left_out > 1 else "column has"
         body.append(f"{left_out} more {columns} no slope in any of them")
     return [head, *body]
+
+
+def _number(value, width):
+    """A number in its column; nothing where there is none."""
+    return " " * width if np.isnan(value) else f"{value:>{width}.5g}"

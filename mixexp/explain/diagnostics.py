@@ -252,6 +252,8 @@ def _gate_slopes(estimator):
     """(K, p) slopes of the gate's log odds; for Gaussian classes those at their mean variances."""
     if hasattr(estimator, "gate_coef_"):
         return estimator.gate_coef_
+    if hasattr(estimator, "gate_nodes_"):
+        return np.concatenate([node.coef for node in estimator.gate_nodes_])
     weight, means = estimator.gate_weights_, estimator.gate_means_
     variances = weight @ np.einsum("kaa->ka", estimator.gate_covariances_)
     return (means - weight @ means) / variances

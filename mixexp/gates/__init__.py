@@ -6,8 +6,10 @@ from .softmax import ConstantGate, SoftmaxGate, SoftmaxParams, SoftmaxStatistics
 # isort: split
 # the first gate of the registry is the default
 from .gaussian import GaussianGate, GaussianGateParams, GaussianGateStatistics
+from .hierarchical import GateNode, HierarchicalGate
 from .low_rank import LowRankGate, LowRankParams
 from .transform import ColumnTransform
+from .tree_arrays import HierarchicalParams, HierarchicalStatistics
 
 __all__ = [
     "ColumnTransform",
@@ -16,6 +18,10 @@ __all__ = [
     "GaussianGate",
     "GaussianGateParams",
     "GaussianGateStatistics",
+    "GateNode",
+    "HierarchicalGate",
+    "HierarchicalParams",
+    "HierarchicalStatistics",
     "LowRankGate",
     "LowRankParams",
     "SoftmaxGate",

@@ -70,6 +70,14 @@ class Gate(Part):
     def initial(self, K, q):
         """Neutral parameters: equal probabilities."""
 
+    def initial_for(self, X, resp, weight):
+        """Neutral parameters to be fitted to classes (n, K): `initial`, unless they have places."""
+        return self.initial(resp.shape[1], X.shape[1])
+
+    def numbering(self, params):
+        """Order of the experts in which the gate is that of its settings; None as they are."""
+        return None
+
     @abstractmethod
     def log_prob(self, params, X):
         """(n, K) log probabilities from a design X (n, q); each row log-sums to zero."""

@@ -177,6 +177,13 @@ def test_the_input_is_not_written_to(gate, family, link):
 
 def gate_logits(model, X):
     """(n, K) logits by hand from the public attributes."""
+    if hasattr(model, "gate_nodes_"):
+        logits = np.zeros((len(X), model.n_experts_))
+        for node in model.gate_nodes_:
+            split = special.log_softmax(node.intercept + X @ node.coef.T, axis=1)
+            for b, branch in enumerate(node.branches):
+                logits[:, list(branch)] += split[:, [b]]
+        return logits
     if not model.fit_summary_.joint:
         return model.gate_intercept_ + X @ model.gate_coef_.T
     laws = zip(model.gate_means_, model.gate_covariances_, strict=True)
@@ -284,7 +291,7 @@ def test_a_column_without_news_keeps_the_fitted_density(gate, family, extra):
 def test_free_parameters_are_counted(gate, family):
     case = problem(gate, family)
     model = fit(case)
-    by_hand = {"softmax": 3, "constant": 1, "gaussian": 11}
+    by_hand = {"softmax": 3, "constant": 1, "gaussian": 11, "hierarchical": 3}
     experts = {
         "gaussian": 8,
         "poisson": 6,

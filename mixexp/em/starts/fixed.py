@@ -114,9 +114,9 @@ def fit_gates(model: MoEModel, d: Designs, resp, steps: int, gates=None):
 
     ``gates``: where to begin, a batch; default is equal probabilities.
     """
-    S, _, K = resp.shape
+    S = len(resp)
     if gates is None:
-        gates = stack([model.gate.initial(K, d.gate.shape[1])] * S)
+        gates = stack([model.gate.initial_for(d.gate, one, d.weight) for one in resp])
     if model.gate.joint:  # its M-step is exact and needs no guard
         return stack([_exact_gate(model, d, resp[s], take(gates, s)) for s in range(S)])
     return stack([_fit_gate(model, d, resp[s], steps, take(gates, s)) for s in range(S)])
