@@ -44,6 +44,7 @@ _PUBLIC = {
     "LognormalExpert": "mixexp.experts",
     "NegativeBinomialExpert": "mixexp.experts",
     "SkewNormalExpert": "mixexp.experts",
+    "SkewTExpert": "mixexp.experts",
     "WeibullExpert": "mixexp.experts",
     "ZeroInflatedNegativeBinomialExpert": "mixexp.experts",
     "ZeroInflatedPoissonExpert": "mixexp.experts",

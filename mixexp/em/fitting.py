@@ -13,6 +13,7 @@ from . import wide, working_set
 from .assigned import assigned_start
 from .checkpoint import Checkpoint, fingerprint
 from .coarse import coarse_start
+from .contained import Inside, contained_optima, contained_start
 from .driver import EM
 from .engines import MemoryEngine
 from .informed import informed_start
@@ -85,8 +86,9 @@ def _fit(model, rows, start, solver, seed, n_jobs, given, callback, on_search) -
         return _fit_wide(model, rows, start, solver, seed, n_jobs, given, callback, on_search)
     checkpoint = _checkpoint(model, rows, solver, start, seed, given)
     stored = checkpoint.load() if checkpoint is not None and solver.resume else None
+    inside = _inside(model, rows, start, solver, seed, n_jobs, given)
     if stored is None:
-        found = _search(model, rows, start, seed, given)
+        found = _search(model, rows, start, seed, given, inside.pool)
         state = None
     else:
         found, state = _found_again(stored["extra"], model, rows), stored["state"]
@@ -95,18 +97,28 @@ def _fit(model, rows, start, solver, seed, n_jobs, given, callback, on_search) -
     engine = MemoryEngine(rows, model, n_jobs)
     watch = _watch(checkpoint, found, model, callback)
     result = solver.run(model, stack([found.params]), engine, callback=watch, state=state)
-    result = _besides(model, engine, solver, result)
+    result = _higher(model, engine, solver, result, _above(model, engine, result, inside.ends))
+    others = model.expert.alternatives(take(result.params, 0).expert)
+    gate = take(result.params, 0).gate
+    result = _higher(model, engine, solver, result, [MoEParams(gate, other) for other in others])
     return _judge(model, engine, result, found.optima)
 
 
-def _besides(model, engine, solver, result):
-    """The run, or a higher one that begins at one of the family's alternatives to its end."""
-    own = take(result.params, 0)
-    others = model.expert.alternatives(own.expert)
+def _above(model, engine, result, others):
+    """Those of the parameters whose objective is higher than the run's."""
+    if not others:
+        return []
+    batch = stack(others)
+    weight = engine.total_weight
+    height = engine.run(model, batch).loglik / weight - model.penalty(batch)
+    return [one for one, h in zip(others, height, strict=True) if h > result.objective[0] + RISE]
+
+
+def _higher(model, engine, solver, result, others):
+    """The run, or a higher one that begins at one of the other parameters."""
     if not others:
         return result
-    batch = stack([MoEParams(own.gate, other) for other in others])
-    tried = solver.run(model, batch, engine)
+    tried = solver.run(model, stack(others), engine)
     best = int(np.argmax(tried.objective))
     if not tried.objective[best] > result.objective[0] + RISE:
         return result
@@ -168,15 +180,30 @@ def judge_run(model: MoEModel, rows: Rows, run: working_set.SparseRun, optima, n
     return fit._replace(params=run.params, summary=summary)
 
 
-def _search(model, rows, start, seed, given) -> StartResult:
+def _inside(model, rows, start, solver, seed, n_jobs, given) -> Inside:
+    """What the families that this one contains find, from the same start."""
+
+    def search(smaller, begin):
+        return _search(smaller, rows, start, seed, begin)
+
+    def fit(smaller, solver, params):
+        return _fit(smaller, rows, None, solver, seed, n_jobs, [params], None, None)
+
+    return contained_optima(model, given, solver, search, fit)
+
+
+def _search(model, rows, start, seed, given, inside=()) -> StartResult:
     if start is None:
         return StartResult(given[0], [])
     if rows.prior is not None:
-        return informed_start(model, rows, start, seed, given)
+        return informed_start(model, rows, start, seed, [*given, *inside])
     if hasattr(model.expert, "members"):
         return assigned_start(model, rows, start, seed, given)
     if model.expert.points(rows.y) is not rows.y:
         return coarse_start(model, rows, start, seed, given)
+    own = [params for params in given if len(params.gate[0]) == model.K]
+    if inside and len(own) == len(given):
+        return contained_start(model, rows, start, seed, [*own, *inside])
     found = start.search(model, rows, seed=seed, given=given)
     order = model.gate.numbering(found.params.gate)
     return found if order is None else found._replace(params=take(found.params, order))

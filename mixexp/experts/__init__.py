@@ -39,6 +39,7 @@ from .poisson import PoissonExpert
 from .rowwise import BinomialLaw, rowwise
 from .several import ExpertList, MemberStatistics
 from .skew_normal import SkewNormalExpert
+from .skew_t import SkewTExpert
 from .student import StudentExpert
 from .weibull import WeibullExpert
 
@@ -75,6 +76,7 @@ __all__ = [
     "PoissonLaw",
     "RowParameter",
     "SkewNormalExpert",
+    "SkewTExpert",
     "StudentExpert",
     "WeibullExpert",
     "ZeroInflatedNegativeBinomialExpert",

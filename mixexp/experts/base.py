@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from .._part import Part
 from .laws import density_of, excess_of
+
+
+class Contained(NamedTuple):
+    """A family that another one contains, with the same penalty and bounds.
+
+    ``places.grow`` turns its parameters into the other's, of the same density; ``places.shrink``
+    the other's into its own, of a density that is near.
+    """
+
+    expert: Expert
+    places: Any
 
 
 class Expert(Part):
@@ -88,6 +99,10 @@ class Expert(Part):
         Such as a slant of zero, at which every score vanishes and the likelihood may rise to
         either side.
         """
+        return []
+
+    def contained(self) -> list[Contained]:
+        """Families whose optima are fitted too, so that this one never ends below them."""
         return []
 
     def display(self, params) -> dict:

@@ -100,6 +100,14 @@ class DistributionalExpert(Expert):
         """(J, J, n, K) second derivatives by the predictors."""
         return observed_hessian(lambda moved: self.score_unit(moved, y, trials), eta)
 
+    def derivatives_unit(self, eta, y, trials):
+        """Log densities, first and second derivatives; overridden where they share much work."""
+        return (
+            self.log_density_unit(eta, y, trials),
+            self.score_unit(eta, y, trials),
+            self.hessian_unit(eta, y, trials),
+        )
+
     @abstractmethod
     def initial_parameters(self, y, weight, offset, trials):
         """J values of the parameters themselves for the intercept-only fit to y (n,)."""
@@ -223,8 +231,7 @@ class DistributionalExpert(Expert):
         """Derivatives by the predictors; nothing of a row outside the range of a link."""
         eta, m = self.predictors(params, X, offset), _column(trials)
         with np.errstate(all="ignore"):
-            value = self.log_density_unit(eta, y, m)
-            score, hessian = self.score_unit(eta, y, m), self.hessian_unit(eta, y, m)
+            value, score, hessian = self.derivatives_unit(eta, y, m)
         possible = np.isfinite(value) & np.isfinite(score).all(0) & np.isfinite(hessian).all((0, 1))
         return RowUnit(
             np.where(np.isfinite(value), value, IMPOSSIBLE),

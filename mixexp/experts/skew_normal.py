@@ -56,29 +56,11 @@ class SkewNormalExpert(DistributionalExpert):
         spread = np.sqrt(np.average((y - mean) ** 2, weights=weight)) or 1.0
         skewness = np.average(((y - mean) / spread) ** 3, weights=weight)
         # never the slant zero, where its score vanishes together with the location's
-        return _from_moments(mean, spread, np.copysign(max(abs(skewness), 0.1), skewness))
+        return from_moments(mean, spread, np.copysign(max(abs(skewness), 0.1), skewness))
 
     def alternatives(self, params):
         """Nearly symmetric experts leaning to the left, and to the right, with their moments."""
-        slant = params.coef[:, 2, 0]
-        if not np.any(np.abs(slant) < NEARLY_SYMMETRIC):
-            return []
-        return [DistributionalParams(self._leaning(params.coef, sign)) for sign in (-1, 1)]
-
-    @staticmethod
-    def _leaning(coef, sign):
-        coef = coef.copy()
-        for own in coef:
-            slant = own[2, 0]
-            if abs(slant) >= NEARLY_SYMMETRIC:
-                continue
-            delta = slant / np.sqrt(1 + slant**2)
-            scale = np.exp(own[1, 0])
-            mean = own[0, 0] + scale * ROOT_2_PI * delta
-            spread = scale * np.sqrt(1 - (ROOT_2_PI * delta) ** 2)
-            own[0, 0], scale, own[2, 0] = _from_moments(mean, spread, 0.3 * sign)
-            own[1, 0] = np.log(scale)
-        return coef
+        return leaning(params)
 
     def log_density_unit(self, eta, y, trials):
         d = (y - eta[0]) * np.exp(-eta[1])
@@ -123,7 +105,33 @@ class SkewNormalExpert(DistributionalExpert):
         return location + scale * (delta * half + np.sqrt(1 - delta**2) * rest)
 
 
-def _from_moments(mean, spread, skewness):
+def leaning(params):
+    """The parameters with nearly symmetric experts leaning to either side, if there are any.
+
+    Intercepts of location, scale and slant come first, second and third.
+    """
+    slant = params.coef[:, 2, 0]
+    if not np.any(np.abs(slant) < NEARLY_SYMMETRIC):
+        return []
+    return [DistributionalParams(_leaning(params.coef, sign)) for sign in (-1, 1)]
+
+
+def _leaning(coef, sign):
+    coef = coef.copy()
+    for own in coef:
+        slant = own[2, 0]
+        if abs(slant) >= NEARLY_SYMMETRIC:
+            continue
+        delta = slant / np.sqrt(1 + slant**2)
+        scale = np.exp(own[1, 0])
+        mean = own[0, 0] + scale * ROOT_2_PI * delta
+        spread = scale * np.sqrt(1 - (ROOT_2_PI * delta) ** 2)
+        own[0, 0], scale, own[2, 0] = from_moments(mean, spread, 0.3 * sign)
+        own[1, 0] = np.log(scale)
+    return coef
+
+
+def from_moments(mean, spread, skewness):
     """Location, scale and slant of a skew-normal law with these moments."""
     skewness = np.clip(skewness, -0.9, 0.9)
     cube = np.cbrt(2 * abs(skewness) / (4 - np.pi))

@@ -8,11 +8,10 @@ from scipy import stats as distributions
 
 from .._component import EXPERTS, register
 from ..kernels.rows import stacked
+from ..kernels.student_t import density_slope, log_t_density
 from .distributional import DistributionalExpert, RowParameter
 
 LOWEST_DF, HIGHEST_DF = 0.5, 1e12
-NEARLY_NORMAL = 1e5  # degrees of freedom beyond which the slope is a series
-NORMAL = 1e3  # degrees of freedom beyond which series replace differences of gammas
 
 
 @register(EXPERTS, "student")
@@ -61,21 +60,14 @@ class StudentExpert(DistributionalExpert):
 
     def log_density_unit(self, eta, y, trials):
         location, log_scale, log_df = eta
-        d, df = (y - location) * np.exp(-log_scale), np.exp(log_df)
-        return _log_constant(df) - log_scale - 0.5 * _log_tail(d * d, df)
+        return log_t_density(np.exp(log_df), (y - location) * np.exp(-log_scale)) - log_scale
 
     def score_unit(self, eta, y, trials):
         location, log_scale, log_df = eta
         scale, df = np.exp(log_scale), np.exp(log_df)
         d = (y - location) / scale
-        square = d * d
-        weight = (df + 1) / (df + square)
-        small = np.minimum(df, NEARLY_NORMAL)
-        by_df = small * _constant_slope(small) - 0.5 * _tail_slope(square, small)
-        # log t = log phi + (d^4 - 2 d^2 - 1) / (4 df) + ...: no difference of large numbers
-        series = -0.25 * (square * square - 2 * square - 1) / df
-        by_df = np.where(df < NEARLY_NORMAL, by_df, series)
-        return stacked(weight * d / scale, weight * square - 1, by_df)
+        weight = (df + 1) / (df + d * d)
+        return stacked(weight * d / scale, weight * d * d - 1, density_slope(df, d))
 
     def mean_of(self, theta, trials):
         return theta[0]
@@ -99,28 +91,3 @@ class StudentExpert(DistributionalExpert):
     def draw_of(self, theta, trials, rng):
         location, scale, df = theta
         return distributions.t.rvs(df, loc=location, scale=scale, random_state=rng)
-
-
-def _log_constant(df):
-    """log of Gamma((df + 1) / 2) / (Gamma(df / 2) sqrt(df pi))."""
-    small = np.minimum(df, NORMAL)
-    exact = special.gammaln((small + 1) / 2) - special.gammaln(small / 2) - 0.5 * np.log(small / 2)
-    ratio = np.where(df < NORMAL, exact, -0.25 / df + 1 / (24 * df**3))
-    return ratio - 0.5 * np.log(2 * np.pi)
-
-
-def _constant_slope(df):
-    """Derivative of `_log_constant` by df."""
-    small = np.minimum(df, NORMAL)
-    exact = 0.5 * (special.digamma((small + 1) / 2) - special.digamma(small / 2) - 1 / small)
-    return np.where(df < NORMAL, exact, 0.25 / df**2 - 0.125 / df**4)
-
-
-def _log_tail(square, df):
-    """(df + 1) log(1 + d^2 / df)."""
-    return (df + 1) * np.log1p(square / df)
-
-
-def _tail_slope(square, df):
-    """Derivative of `_log_tail` by log df."""
-    return df * np.log1p(square / df) - (df + 1) * square / (df + square)

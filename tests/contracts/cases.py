@@ -58,6 +58,12 @@ def _skewed(rng, mean, trials):
     return mean + 0.2 * np.abs(rng.standard_normal(mean.shape)) + 0.05 * rng.normal(size=mean.shape)
 
 
+def _skewed_far(rng, mean, trials):
+    return (
+        mean + 0.15 * np.abs(rng.standard_t(5.0, mean.shape)) + 0.05 * rng.normal(size=mean.shape)
+    )
+
+
 def _multinomial(rng, mean, trials):
     return np.digitize(mean * rng.gamma(3.0, 0.33, mean.shape), [0.6, 1.2]).astype(float)
 
@@ -72,6 +78,7 @@ TARGETS = {
     "heteroscedastic_gaussian": _gaussian,
     "heteroscedastic_gamma": _gamma,
     "skew_normal": _skewed,
+    "skew_t": _skewed_far,
     "lognormal": _gamma,
     "inverse_gaussian": _gamma,
     "weibull": _gamma,
@@ -194,7 +201,12 @@ def expert_ids() -> list:
 
 
 # Families whose likelihoods are so flat that fits take seconds.
-LENGTHY = {"zero_inflated_negative_binomial", "hurdle_negative_binomial", "hurdle_poisson"}
+LENGTHY = {
+    "zero_inflated_negative_binomial",
+    "hurdle_negative_binomial",
+    "hurdle_poisson",
+    "skew_t",
+}
 
 
 def pair_ids() -> list:
