@@ -11,17 +11,13 @@ from typing import NamedTuple
 
 from sklearn.base import clone
 
-from .engines import MemoryEngine
 from .model import MoEModel
-from .params import MoEParams, stack, take
+from .params import MoEParams
 from .rows import Rows
-from .start import StartResult, describe
-from .starts.screen import Screen
+from .start import StartResult, continued
 from .starts.table import canonical_table
 
 KEPT = 4  # optima of each contained family's search that are tried
-PASSES = 100
-FINISHED = 3  # starts that are run to convergence
 
 
 class Inside(NamedTuple):
@@ -64,16 +60,10 @@ def contained_start(
 ) -> StartResult:
     """The best regular optimum that is reached from the candidates, and from their alternatives."""
     table = canonical_table(rows, start.table_size, seed)
-    engine = MemoryEngine(table.rows, model)
-    screen = Screen(model, engine, table.size)
     others = [
         MoEParams(one.gate, expert)
         for one in candidates
         for expert in model.expert.alternatives(one.expert)
     ]
     kinds = [("contained",)] * len(candidates) + [("alternative",)] * len(others)
-    entered = screen.enter(stack([*candidates, *others]), kinds)
-    pool = screen.merge(screen.advance(entered, PASSES))
-    pool = screen.merge(screen.advance(pool.take(pool.order[:FINISHED]), 10 * PASSES))
-    met = [take(pool.params, int(i)) for i in pool.order]
-    return StartResult(met[0], describe(model, table.rows.total_weight, pool), met)
+    return continued(model, table, [*candidates, *others], kinds)

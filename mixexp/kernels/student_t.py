@@ -125,7 +125,10 @@ def skew_t_below(h, slant, df):
     h, slant, df = np.broadcast_arrays(np.asarray(h, float), slant, df)
     steep = np.arctan(np.abs(slant))
     total = _arc(h, steep, np.full(h.shape, 0.5 * np.pi), df)
-    return total + np.where(slant < 0, 2 * _arc(h, np.zeros(h.shape), steep, df), 0.0)
+    left = slant < 0
+    if left.any():
+        total[left] += 2 * _arc(h[left], np.zeros(left.sum()), steep[left], df[left])
+    return total
 
 
 def _arc(h, low, high, df):

@@ -100,6 +100,7 @@ WRAPPERS = {
     "student": MoERegressor,
     "heteroscedastic_gaussian": MoERegressor,
     "skew_normal": MoERegressor,
+    "skew_t": MoERegressor,
     "lognormal": PositiveTargets,
     "heteroscedastic_gamma": PositiveTargets,
     "inverse_gaussian": PositiveTargets,
