@@ -24,6 +24,8 @@ from .threads import single_threaded_blas
 FEW = 4  # starts that survive a stage of a race, at least
 SKETCH = 400  # rows on which candidates are made, at least
 CONTINUED, FINISHED = 100, 4  # passes of candidates of another search, and how many run on
+TRIED = 16  # optima of a search among shortened groups that are compared on more rows ...
+MORE = 10  # ... so many times as many
 INDEPENDENT = ("slices", "cells", "joint mixture", "near uniform", "elemental")
 
 
@@ -123,7 +125,23 @@ class MultiStart(Component):
         with single_threaded_blas():
             pool = ladder.climb(model.K, known)
         met = [model.rescale(take(pool.params, int(i)), local.scaling) for i in pool.order]
+        if rows.group is not None and not table.complete:
+            kinds = [pool.kinds[i] for i in pool.order]
+            return self._on_more_rows(model, rows, seed, met[:TRIED], kinds[:TRIED])
         return StartResult(met[0], describe(ladder.model, ladder.total, pool), met)
+
+    def _on_more_rows(self, model, rows, seed, met, kinds) -> StartResult:
+        """The optima compared on a larger table.
+
+        Long groups are shortened for the search, and the rows left out may reverse an order that
+        the others barely decide.
+        """
+        table = canonical_table(rows, MORE * self.table_size, seed)
+        screen = Screen(model, MemoryEngine(table.rows, model), table.size, table.row_size)
+        with single_threaded_blas():
+            pool = screen.race(screen.enter(stack(met), kinds), [(30, FEW)], 200)
+        met = [take(pool.params, int(i)) for i in pool.order]
+        return StartResult(met[0], describe(model, table.rows.total_weight, pool), met)
 
 
 def continued(model: MoEModel, table, candidates, kinds) -> StartResult:

@@ -17,6 +17,7 @@ def moe(
     offset=None,
     exposure=None,
     trials=None,
+    groups=None,
     missing="drop",
     **settings,
 ) -> FormulaMoE:
@@ -34,8 +35,8 @@ def moe(
         `MoEClassifier`.
     weights : str, array-like (n,) or None
         Name of a column, or the weights themselves.
-    offset, exposure, trials : str or None
-        Names of columns.
+    offset, exposure, trials, groups : str or None
+        Names of columns; ``groups`` has labels of rows that share one expert.
     missing : {"drop", "raise"}
         What is done with rows that lack a value in a column that is used.
     **settings
@@ -79,6 +80,7 @@ def moe(
         offset=offset,
         exposure=exposure,
         trials=trials,
+        groups=groups,
         missing=missing,
     )
     return model.fit(data, sample_weight=None if by_name else weights)

@@ -23,6 +23,7 @@ class Roles(NamedTuple):
     offset: str | None = None
     exposure: str | None = None
     trials: str | None = None
+    groups: str | None = None
 
     def given(self) -> dict[str, str]:
         """The roles that a column has."""
@@ -43,6 +44,8 @@ class Coded(NamedTuple):
     weight : ndarray of shape (n,) or None
     kept : ndarray of shape (n,) of bool
         Rows of the data that are complete.
+    groups : ndarray of shape (n,) or None
+        Labels of rows that share one expert; None where the response was not asked for.
     """
 
     X: pd.DataFrame
@@ -50,6 +53,12 @@ class Coded(NamedTuple):
     inputs: dict[str, np.ndarray]
     weight: np.ndarray | None
     kept: np.ndarray
+    groups: np.ndarray | None = None
+
+    @property
+    def with_groups(self) -> dict[str, np.ndarray]:
+        """Row-wise inputs of the methods that know groups."""
+        return self.inputs if self.groups is None else self.inputs | {"groups": self.groups}
 
 
 class EncodingState(NamedTuple):
@@ -197,18 +206,19 @@ class Encoding:
         inputs = {
             role: _numbers(frame[name], role)
             for role, name in self.roles.given().items()
-            if role != "weights"
+            if role not in ("weights", "groups")
         }
         for part in self.offsets:
             shift = _one_column(part, frame)
             inputs["offset"] = shift + inputs.get("offset", 0.0)
-        y = None
+        y = groups = None
         if response:
+            groups = None if self.roles.groups is None else frame[self.roles.groups].to_numpy()
             y, trials = self._response(frame)
             inputs |= {} if trials is None else {"trials": trials}
             if self.roles.weights is not None and self.roles.weights in frame:
                 weight = _numbers(frame[self.roles.weights], "weights")
-        return Coded(self._union(own, routing), y, inputs, weight, kept)
+        return Coded(self._union(own, routing), y, inputs, weight, kept, groups)
 
     def _response(self, frame) -> tuple[np.ndarray, np.ndarray | None]:
         if self.response_column:
@@ -228,7 +238,8 @@ class Encoding:
     def variables(self, *, response: bool) -> frozenset[str]:
         """Columns of the data that rows are made of."""
         parts = [self.experts, self.gate, *self.offsets, *(self.response if response else ())]
-        roles = {r: name for r, name in self.roles.given().items() if response or r != "weights"}
+        of_the_fit = () if response else ("weights", "groups")
+        roles = {r: name for r, name in self.roles.given().items() if r not in of_the_fit}
         return frozenset(roles.values()).union(*(part.variables for part in parts))
 
     def _meanings(self) -> dict[str, str]:

@@ -37,6 +37,10 @@ class FrameFace:
         coded = self._rows(data, response=True)
         return getattr(self.estimator_, method)(coded.X, coded.y, **coded.inputs)
 
+    def _of_units(self, method: str, data):
+        coded = self._rows(data, response=True)
+        return getattr(self.estimator_, method)(coded.X, coded.y, **coded.with_groups)
+
     def design(self, data) -> pd.DataFrame:
         """(n, p) columns of experts and gate together, as ``estimator_`` takes them."""
         return self._rows(data).X
@@ -79,8 +83,14 @@ class FrameFace:
         return self._given_x("predict_interval", data, level=level)
 
     def sample(self, data, rng=None):
-        """(n,) or (n, m) draws of the response given the row."""
-        return self._given_x("sample", data, rng)
+        """(n,) or (n, m) draws of the response given the row.
+
+        Rows of one group are drawn from one expert where the data have the column of groups.
+        """
+        check_is_fitted(self, "estimator_")
+        frame, name = as_frame(data), self.encoding_.roles.groups
+        known = {"groups": frame[name].to_numpy()} if name in frame else {}
+        return self._given_x("sample", frame, rng, **known)
 
     def gate_proba(self, data):
         """(n, K) gate probabilities."""
@@ -91,12 +101,15 @@ class FrameFace:
         return self.gate_proba(data).argmax(axis=1)
 
     def log_prob(self, data):
-        """(n,) log density (or probability) of the response, which the data must hold."""
-        return self._given_xy("log_prob", data)
+        """(n,) log density (or probability) of the response, which the data must hold.
+
+        With ``groups`` one value a group, in the order of the sorted labels.
+        """
+        return self._of_units("log_prob", data)
 
     def responsibilities(self, data):
-        """(n, K) probabilities of the experts given the row and its response."""
-        return self._given_xy("responsibilities", data)
+        """(n, K) probabilities of the experts given the row, or its group, and the response."""
+        return self._of_units("responsibilities", data)
 
     @available_if(_has("cdf"))
     def cdf(self, data):

@@ -43,6 +43,9 @@ class FormulaMoE(FrameFace, MetaEstimatorMixin, BaseEstimator):
         None is ``MoERegressor()``.
     weights, offset, exposure, trials : str or None
         Names of columns with these row-wise inputs. An ``offset(...)`` term is added to ``offset``.
+    groups : str or None
+        Name of a column with labels of rows that share one expert, as in ``MoERegressor.fit``. New
+        rows need it where the response is read.
     missing : {"drop", "raise"}
         What `fit` and `score` do with rows that lack a value in a column that is used: leave them
         out (and count them in ``n_dropped_``) or raise. Predictions always raise.
@@ -85,6 +88,7 @@ class FormulaMoE(FrameFace, MetaEstimatorMixin, BaseEstimator):
         offset=None,
         exposure=None,
         trials=None,
+        groups=None,
         missing="drop",
     ):
         self.formula = formula
@@ -93,6 +97,7 @@ class FormulaMoE(FrameFace, MetaEstimatorMixin, BaseEstimator):
         self.offset = offset
         self.exposure = exposure
         self.trials = trials
+        self.groups = groups
         self.missing = missing
 
     # --- fitting ----------------------------------------------------------------------------
@@ -137,7 +142,7 @@ class FormulaMoE(FrameFace, MetaEstimatorMixin, BaseEstimator):
             gate_features=encoding.gate_columns, expert_features=encoding.expert_columns
         )
         _check_response(coded.y, encoding.response_name, expert.classifies)
-        self.estimator_ = estimator.fit(coded.X, coded.y, coded.weight, **coded.inputs)
+        self.estimator_ = estimator.fit(coded.X, coded.y, coded.weight, **coded.with_groups)
         self._set_fitted(encoding, int((~coded.kept).sum()))
         return self
 
@@ -155,7 +160,7 @@ class FormulaMoE(FrameFace, MetaEstimatorMixin, BaseEstimator):
         return template
 
     def _roles(self) -> Roles:
-        roles = Roles(self.weights, self.offset, self.exposure, self.trials)
+        roles = Roles(self.weights, self.offset, self.exposure, self.trials, self.groups)
         for role, name in roles.given().items():
             if not isinstance(name, str):
                 hint = " Pass an array as fit(data, sample_weight=...)." * (role == "weights")
@@ -199,7 +204,8 @@ class FormulaMoE(FrameFace, MetaEstimatorMixin, BaseEstimator):
             The weights of the fit, unless they are a column.
         **settings
             As in `MoERegressor.inference`: ``covariance``, ``groups`` (for each row, or the name of
-            a column), ``weights``, ``reference``, ``hold``, ``n_boot`` ...
+            a column; those of the fit if it has some), ``weights``, ``reference``, ``hold``,
+            ``n_boot`` ...
 
         Returns
         -------
@@ -215,7 +221,7 @@ class FormulaMoE(FrameFace, MetaEstimatorMixin, BaseEstimator):
         given = self._weight(sample_weight, len(frame))
         coded = self._rows(frame, response=True, missing=self.missing)
         weight = coded.weight if given is None else given[coded.kept]
-        groups = settings.pop("groups", None)
+        groups = settings.pop("groups", self.encoding_.roles.groups)
         if isinstance(groups, str):
             check_columns(frame, [groups], {groups: "groups"})
             groups = frame[groups]

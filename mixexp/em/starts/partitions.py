@@ -10,30 +10,44 @@ from scipy import sparse
 from ..model import MoEModel
 from .table import Table
 
-MOST = 50  # products of columns and target among the coordinates of groups
+MOST = 30  # columns of the regressions by which groups are told apart
 SOFT = 0.1  # how much of every row a hard partition leaves to the other experts
 
 
 def joint_coordinates(model: MoEModel, table: Table):
-    """(m, d) standardised coordinates of (x, y) in which rows are near or far.
+    """(m, d) standardised coordinates of (x, y) in which rows, or groups, are near or far."""
+    if table.rows.group is not None:
+        return _group_coordinates(model, table)
+    columns = np.union1d(model.gate_columns, model.expert_columns).astype(int)
+    X = _dense(table.rows.X[:, columns])
+    parts = [_standard(X, table.weight)] if X.shape[1] else []
+    return np.hstack([*parts, _standard(_target(model, table), table.weight)])
 
-    Of groups: means of (x, y), and of the products of y with the columns of x, by which groups
-    with other slopes lie apart.
+
+def _group_coordinates(model, table):
+    """Columns of the gate, and what sets a group's regression apart from that of all rows.
+
+    The coefficients of a small ridge regression of every group's deviations, and the logarithm of
+    what it leaves.
     """
     rows = table.rows
-    columns = np.union1d(model.gate_columns, model.expert_columns).astype(int)
-    X: Any = rows.X[:, columns]
-    X = X.toarray() if sparse.issparse(X) else np.asarray(X, dtype=float)
-    weight = rows.weight
-    parts = [_standard(X, weight)] if X.shape[1] else []
-    parts.append(_standard(_target(model, table), weight))
-    if rows.group is None:
-        return np.hstack(parts)
-    if X.shape[1]:
-        products = parts[0][:, :, None] * parts[1][:, None, :]
-        parts.insert(1, products.reshape(rows.n, -1)[:, :MOST])
+    X = _standard(_dense(rows.X[:, model.expert_columns[:MOST]]), rows.weight)
+    X = np.column_stack([X, np.ones(rows.n)])
+    y = _standard(_target(model, table), rows.weight)
+    ridge, weighted = np.eye(X.shape[1]), rows.weight[:, None] * X
+    y = y - X @ np.linalg.solve(weighted.T @ X + ridge, weighted.T @ y)
+    gram = rows.unit_sums(X[:, :, None] * X[:, None, :])
+    coef = np.linalg.solve(gram + ridge, rows.unit_sums(X[:, :, None] * y[:, None, :]))
+    left = y - np.einsum("nq,nqm->nm", X, rows.spread(coef))
     sizes = rows.unit_sums(np.ones(rows.n))[:, None]
-    return _standard(rows.unit_sums(np.hstack(parts)) / sizes, table.weight)
+    spread = np.log((rows.unit_sums(left**2) + y.var(axis=0)) / (sizes + 1))
+    gate = _dense(rows.unit_X[:, model.gate_columns])
+    Z = np.hstack([gate, spread, coef.reshape(len(coef), -1)])
+    return _standard(Z, table.weight)
+
+
+def _dense(X: Any):
+    return X.toarray() if sparse.issparse(X) else np.asarray(X, dtype=float)
 
 
 def _target(model, table):
