@@ -6,10 +6,11 @@ from .softmax import ConstantGate, SoftmaxGate, SoftmaxParams, SoftmaxStatistics
 # isort: split
 # the first gate of the registry is the default
 from .gaussian import GaussianGate, GaussianGateParams, GaussianGateStatistics
-from .hierarchical import GateNode, HierarchicalGate
+from .hierarchical import HierarchicalGate
 from .low_rank import LowRankGate, LowRankParams
 from .transform import ColumnTransform
 from .tree_arrays import HierarchicalParams, HierarchicalStatistics
+from .tree_reading import GateNode
 
 __all__ = [
     "ColumnTransform",

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from .._component import GATES, register
-from ..kernels.designs import linear
-from ..kernels.reference import log_softmax
-from ..kernels.rows import RowUnit
+from ..kernels.designs import weighted_grams, weighted_sums
+from ..kernels.reference import class_pairs
 from ..scaling import rescale_linear
 from . import trees
-from .base import Gate
 from .softmax import SoftmaxGate, SoftmaxParams
 from .tree_arrays import (
     HierarchicalParams,
@@ -20,31 +16,21 @@ from .tree_arrays import (
     below,
     divided,
     flat,
+    kinds,
     of_node,
     pair_places,
     projected,
     set_branches,
+    splits,
     transferred,
 )
+from .tree_reading import TreeReading
 
 UNIT = 1024.0  # of an address in a packed vector: no step of an optimiser is as long
 
 
-class GateNode(NamedTuple):
-    """A split as users see it: name, depth, experts below each branch, coef (C, p), intercept (C,).
-
-    Coefficients are logits, centred over the branches.
-    """
-
-    name: str
-    depth: int
-    branches: tuple
-    coef: np.ndarray
-    intercept: np.ndarray
-
-
 @register(GATES, "hierarchical")
-class HierarchicalGate(Gate):
+class HierarchicalGate(TreeReading):
     """pi_k(x): the product of the softmax splits on the way from the root to expert k.
 
     Every inner node of the tree is a softmax gate over its branches, fitted to the posterior
@@ -75,6 +61,7 @@ class HierarchicalGate(Gate):
     """
 
     centres_slopes = True
+    batches = True
 
     def __init__(self, tree=None, depth=None, branching=None, penalty=None, ridge=None):
         self.tree = tree
@@ -164,45 +151,51 @@ class HierarchicalGate(Gate):
         return None if order == sorted(order) else np.array(order)
 
     def log_prob(self, params, X):
-        out = np.zeros((X.shape[0], len(params.coef)))
-        for node, log_prob in self._splits(params, X):
-            for b, branch in enumerate(node.branches):
-                out[:, branch] += log_prob[:, [b]]
+        return self.log_prob_sets(HierarchicalParams(*(leaf[None] for leaf in params)), X)[:, 0]
+
+    def log_prob_sets(self, params, X):
+        S, K = params.coef.shape[:2]
+        out = np.zeros((X.shape[0], S, K))
+        for sets, found in self._kinds(params):
+            own = np.zeros((X.shape[0], len(sets), K))
+            for node, log_prob in splits(found, params.coef[sets], X):
+                for b, branch in enumerate(node.branches):
+                    own[:, :, branch] += log_prob[:, :, [b]]
+            out[:, sets] = own
         return out
 
-    def _splits(self, params, X):
-        """(node, (n, C) log probabilities of its branches) of every node."""
-        found = trees.nodes(params.path)
-        if not found:
-            return
-        coef = np.concatenate([params.coef[node.heads, node.depth] for node in found])
-        logits, at = linear(X, coef), 0
-        for node in found:
-            to = at + len(node.branches)
-            yield node, log_softmax(logits[:, at:to])
-            at = to
-
-    def node_posteriors(self, params, resp):
-        """[(node, (n, C) posterior probabilities of its branches given the node)] from resp."""
-        out = []
-        for node in trees.nodes(params.path):
-            joint = below(node, resp)
-            out.append((node, joint / np.maximum(joint.sum(axis=1, keepdims=True), 1e-300)))
-        return out
+    @staticmethod
+    def _kinds(params):
+        """(sets, nodes) for the sets (S, ...) of a batch that have one tree."""
+        path = params.path
+        for addresses, sets in kinds(path.reshape(len(path), -1)):
+            yield sets, trees.nodes(addresses.reshape(path.shape[1:]))
 
     # --- the M-step: a weighted multinomial logit at every node ------------------------------
 
     def statistics(self, params, X, resp, weight):
-        K, D, q = params.coef.shape
-        score, pairs = np.zeros((K, D, q)), np.zeros((D, K * (K - 1) // 2, q, q))
-        gate = self._node()
-        for node in trees.nodes(params.path):
-            joint = below(node, resp)
-            own = SoftmaxParams(params.coef[node.heads, node.depth])
-            stats = gate.statistics(own, X, joint, joint.sum(axis=1))
-            score[node.heads, node.depth] = stats.score
-            pairs[node.depth, pair_places(node, K)] = stats.pairs
-        return HierarchicalStatistics(score, pairs, np.asarray(weight.sum()))
+        sets = HierarchicalParams(*(leaf[None] for leaf in params))
+        stats = self.statistics_sets(sets, X, resp[:, None], weight)
+        return HierarchicalStatistics(stats.score[0], stats.pairs[0], stats.weight[0])
+
+    def statistics_sets(self, params, X, resp, weight):
+        S, K, D, q = params.coef.shape
+        score, pairs = np.zeros((S, K, D, q)), np.zeros((S, D, K * (K - 1) // 2, q, q))
+        for sets, found in self._kinds(params):
+            own, each = resp[:, sets], []
+            for node, log_prob in splits(found, params.coef[sets], X):
+                joint, prob = below(node, own), np.exp(log_prob)
+                mass = joint.sum(axis=-1, keepdims=True)
+                k, l = class_pairs(prob.shape[-1])
+                each.append((joint - mass * prob, mass * prob[..., k] * prob[..., l]))
+            if not each:
+                continue
+            sums = _per_set(weighted_sums, X, [residual for residual, _ in each])
+            grams = _per_set(weighted_grams, X, [product for _, product in each])
+            for node, some, more in zip(found, sums, grams, strict=True):
+                score[sets[:, None], node.heads, node.depth] = some
+                pairs[sets[:, None], node.depth, pair_places(node, K)] = more
+        return HierarchicalStatistics(score, pairs, np.full(S, weight.sum()))
 
     def separation(self, params, stats):
         slopes, information, gate = [], [], self._node()
@@ -242,9 +235,7 @@ class HierarchicalGate(Gate):
                 np.reshape(stats.weight, -1),
             )
         gate = self._node()
-        kinds, which = np.unique(path.reshape(len(path), -1), axis=0, return_inverse=True)
-        for kind, addresses in enumerate(kinds):
-            sets = np.flatnonzero(np.ravel(which) == kind)
+        for addresses, sets in kinds(path.reshape(len(path), -1)):
             part = out[sets]
             for node in trees.nodes(addresses.reshape(K, D)):
                 own = SoftmaxParams(coef[sets][:, node.heads, node.depth])
@@ -293,14 +284,6 @@ class HierarchicalGate(Gate):
         np.add.at(score, l, moved)
         return stats._replace(score=score)
 
-    def row_scores(self, params, X, resp, weight):
-        """(n, B) by the logits of the branches of all nodes."""
-        found = [
-            below(node, resp) - below(node, resp).sum(axis=1, keepdims=True) * np.exp(log_prob)
-            for node, log_prob in self._splits(params, X)
-        ]
-        return np.hstack(found) if found else np.zeros((X.shape[0], 1))
-
     # --- moves of searches --------------------------------------------------------------------
 
     def split(self, params, k, share):
@@ -334,72 +317,11 @@ class HierarchicalGate(Gate):
     def rescale(self, params, columns, old, new):
         return params._replace(coef=rescale_linear(params.coef, columns, old, new))
 
-    # --- inference ----------------------------------------------------------------------------
 
-    def layout(self, params):
-        K, D, q = params.coef.shape
-        place = np.arange(K * D * q).reshape(K, D, q)
-        found = [place[node.heads, node.depth] for node in trees.nodes(params.path)]
-        whole = np.concatenate(found) if found else np.zeros((0, q), dtype=int)
-        return np.broadcast_to(whole, (K, *whole.shape))
-
-    def row_unit(self, params, X) -> RowUnit:
-        """Derivatives of log pi_k by the logits of the branches of all nodes."""
-        n, K = X.shape[0], len(params.coef)
-        splits = list(self._splits(params, X))
-        J = sum(len(node.branches) for node, _ in splits)
-        score, hessian = np.zeros((J, n, K)), np.zeros((J, J, n, K))
-        at = 0
-        for node, log_prob in splits:
-            prob, C = np.exp(log_prob), len(node.branches)
-            members = [k for branch in node.branches for k in branch]
-            curve = np.einsum("nl,nm->lmn", prob, prob)
-            curve[np.arange(C), np.arange(C)] -= prob.T
-            score[at : at + C, :, members] = -prob.T[:, :, None]
-            hessian[at : at + C, at : at + C, :, members] = curve[:, :, None].swapaxes(2, 3)
-            for b, branch in enumerate(node.branches):
-                score[at + b][:, branch] += 1
-            at += C
-        return RowUnit(self.log_prob(params, X), score, hessian)
-
-    def contrasts(self, params, names, reference):
-        """Log odds of every branch against the one that leads to the reference, node by node."""
-        K, D, q = params.coef.shape
-        terms = ["(intercept)", *map(str, names)][:q]
-        labels, forms = [], []
-        for node in trees.nodes(params.path):
-            base = next((b for b in node.branches if reference in b), node.branches[0])
-            for branch in node.branches:
-                if branch == base:
-                    continue
-                pair = f"gate {trees.branch_name(branch)} vs {trees.branch_name(base)}"
-                labels += [f"{pair}: {term}" for term in terms]
-                form = np.zeros((q, K, D, q))
-                form[np.arange(q), branch[0], node.depth, np.arange(q)] = 1
-                form[np.arange(q), base[0], node.depth, np.arange(q)] = -1
-                forms.append(np.hstack([form.reshape(q, -1), np.zeros((q, K * D))]))
-        width = K * D * (q + 1)
-        return labels, np.concatenate(forms) if forms else np.zeros((0, width))
-
-    # --- what users see -------------------------------------------------------------------------
-
-    def display(self, params, names):
-        own = [(node, params.coef[node.heads, node.depth]) for node in trees.nodes(params.path)]
-        found = [
-            GateNode(node.name, node.depth, node.branches, coef[:, 1:], coef[:, 0])
-            for node, coef in own
-        ]
-        return {"gate_tree_": trees.tree_of(params.path), "gate_nodes_": found}
-
-    def table(self, params, names):
-        """Every node has its rows; an expert's entry is that of the branch that leads to it."""
-        terms = ["(intercept)", *map(str, names)]
-        rows, values = [], []
-        for node in trees.nodes(params.path):
-            members = [k for branch in node.branches for k in branch]
-            part = np.full((len(params.coef), len(terms)), np.nan)
-            part[members] = params.coef[members, node.depth]
-            rows += [f"{node.name}: {term}" for term in terms]
-            values.append(part)
-        title = "Gate (splits of a tree: logits of the branch to an expert, centred over a node)"
-        return title, rows, np.hstack(values) if values else np.zeros((len(params.coef), 0))
+def _per_set(function, X, parts):
+    """``function(X, V)`` of the columns of all parts (n, S, C) together, in parts (S, C, ...)."""
+    S = parts[0].shape[1]
+    whole = function(X, np.concatenate(parts, axis=-1).reshape(X.shape[0], -1))
+    whole = whole.reshape(S, -1, *whole.shape[1:])
+    cuts = np.cumsum([part.shape[-1] for part in parts])[:-1]
+    return np.split(whole, cuts, axis=1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 
+from ..kernels.designs import linear
+from ..kernels.reference import log_softmax
 from . import trees
 from .softmax import SoftmaxStatistics
 
@@ -33,10 +36,35 @@ class HierarchicalStatistics(NamedTuple):
 
 
 def below(node, resp):
-    """(n, C) sums of the leaves' columns below every branch."""
-    return np.stack([resp[:, branch].sum(axis=1) for branch in node.branches], axis=1)
+    """(..., C) sums of the leaves' entries (..., K) below every branch."""
+    return np.stack([resp[..., branch].sum(axis=-1) for branch in node.branches], axis=-1)
 
 
+def splits(nodes, coef, X):
+    """(node, (n, S, C) log probabilities of its branches) of the nodes that S sets have alike.
+
+    coef (S, K, D, q).
+    """
+    if not nodes:
+        return
+    own = np.concatenate([coef[:, node.heads, node.depth] for node in nodes], axis=1)
+    logits = linear(X, own.reshape(-1, own.shape[-1])).reshape(X.shape[0], *own.shape[:2])
+    at = 0
+    for node in nodes:
+        to = at + len(node.branches)
+        yield node, log_softmax(logits[..., at:to])
+        at = to
+
+
+def kinds(keys):
+    """(row, places) of the distinct rows of an integer array."""
+    if len(keys) == 1 or (keys == keys[0]).all():
+        return [(keys[0], np.arange(len(keys)))]
+    found, which = np.unique(keys, axis=0, return_inverse=True)
+    return [(row, np.flatnonzero(np.ravel(which) == i)) for i, row in enumerate(found)]
+
+
+@functools.lru_cache(maxsize=4096)
 def pair_places(node, K):
     """Places of the pairs of branches among those of experts."""
     heads = np.array(node.heads)
@@ -65,9 +93,7 @@ def projected(coef, path):
     K, D, q = coef.shape[-3:]
     leaves, ways = coef.reshape(-1, K, D, q), path.reshape(-1, K, D)
     out = np.zeros_like(leaves)
-    kinds, which = np.unique(ways.reshape(len(ways), -1), axis=0, return_inverse=True)
-    for kind, addresses in enumerate(kinds):
-        sets = np.flatnonzero(np.ravel(which) == kind)
+    for addresses, sets in kinds(ways.reshape(len(ways), -1)):
         part = out[sets]
         for node in trees.nodes(addresses.reshape(K, D)):
             rows = leaves[sets][:, :, node.depth]

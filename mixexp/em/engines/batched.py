@@ -2,7 +2,7 @@
 
 S sets of K experts are laid out as S * K experts, so that a pass costs a handful of numpy calls
 and not a handful for every set. The experts are separate laws, and so
-are the classes of a joint gate; other gates are asked set by set.
+are the classes of a joint gate; of the other gates some take all sets at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ def runs_batched(model, rows: Rows, params) -> bool:
         return False
     q = 1 + max(len(model.gate_columns), len(model.expert_columns), rows.y.shape[1])
     entries = rows.n * size(params) * model.K * q
-    separate = model.gate.joint or model.expert.batches or rows.group is not None
+    each = model.gate.joint or model.gate.batches or model.expert.batches
+    separate = each or rows.group is not None
     return separate and rows.n <= BLOCK and entries <= ENTRIES
 
 
@@ -51,6 +52,8 @@ def batched_pass(model, rows: Rows, params) -> PassResult:
 
 def _gate_terms(gate, params, X):
     """(n, S, K) the gate's terms of the objective."""
+    if gate.batches:
+        return gate.log_prob_sets(params, X)
     if not gate.joint:
         return np.stack([gate.log_prob(take(params, s), X) for s in range(size(params))], axis=1)
     S, K = params.logit.shape
@@ -60,6 +63,8 @@ def _gate_terms(gate, params, X):
 
 def _gate_statistics(gate, params, X, resp, weight):
     n, S, K = resp.shape
+    if gate.batches:
+        return gate.statistics_sets(params, X, resp, weight)
     if not gate.joint:
         each = (gate.statistics(take(params, s), X, resp[:, s], weight) for s in range(S))
         return stack(list(each))
