@@ -43,6 +43,7 @@ from ._reading import ReadingMixin
 from ._settings import n_threads, on_intervals, resolve_expert, seed_of, silent_rows
 from ._starting import StartMixin, starts_table
 from ._summary import summary_text
+from ._trees import TreeMixin
 from .intervals import Intervals
 
 WARNED = (Status.MAX_PASSES, Status.STALLED, Status.DEGENERATE)
@@ -56,6 +57,7 @@ class BaseMoE(
     StartMixin,
     OnlineMixin,
     ReadingMixin,
+    TreeMixin,
     CallbackSupportMixin,
     BaseEstimator,
 ):

@@ -18,6 +18,7 @@ class Gate(Part):
     uses_columns = True  # False for a gate that ignores X
     needs_independent_columns = False  # True where collinear columns have no density
     batches = False  # True where `log_prob_sets` and `statistics_sets` take all sets at once
+    has_nodes = False  # True for a tree of splits; see `TreeReading`
     own_design = False  # True where `design` is not that of standardised columns
 
     def for_rows(self, n_distinct):

@@ -311,6 +311,14 @@ class HierarchicalGate(TreeReading):
         spread = np.repeat(score[:, None], out.shape[1], axis=1)
         return HierarchicalParams(projected(spread, out), out)
 
+    def with_node(self, params, k, node):
+        """Leaf k split by a gate of two classes (parameters of one node), the new leaf last."""
+        coef, path = np.concatenate([params.coef, params.coef[[k]]]), params.path
+        coef, path = divided(coef, np.concatenate([path, path[[k]]]), k, 0.5, beside=False)
+        coef[[k, -1], -1] = node.coef[:, 0]
+        tree = trees.with_leaf_split(trees.tree_of(params.path), k)
+        return transferred(coef, path, tree, list(range(len(path))))
+
     def flatten(self, params, share):
         return params._replace(coef=params.coef * share)
 

@@ -28,17 +28,23 @@ class GateNode(NamedTuple):
 class TreeReading(Gate):
     """A tree's nodes as inference and users see them."""
 
+    has_nodes = True
+
     # --- probabilities of branches ----------------------------------------------------------
+
+    def nodes(self, params):
+        """The inner nodes, the root first."""
+        return trees.nodes(params.path)
 
     def node_log_prob(self, params, X):
         """[(node, (n, C) log probabilities of its branches given the node)], the root first."""
-        found = splits(trees.nodes(params.path), params.coef[None], X)
+        found = splits(self.nodes(params), params.coef[None], X)
         return [(node, log_prob[:, 0]) for node, log_prob in found]
 
     def node_posteriors(self, params, resp):
         """[(node, (n, C) posterior probabilities of its branches given the node)] from resp."""
         out = []
-        for node in trees.nodes(params.path):
+        for node in self.nodes(params):
             joint = below(node, resp)
             out.append((node, joint / np.maximum(joint.sum(axis=1, keepdims=True), 1e-300)))
         return out
@@ -56,7 +62,7 @@ class TreeReading(Gate):
     def layout(self, params):
         K, D, q = params.coef.shape
         place = np.arange(K * D * q).reshape(K, D, q)
-        found = [place[node.heads, node.depth] for node in trees.nodes(params.path)]
+        found = [place[node.heads, node.depth] for node in self.nodes(params)]
         whole = np.concatenate(found) if found else np.zeros((0, q), dtype=int)
         return np.broadcast_to(whole, (K, *whole.shape))
 
@@ -84,7 +90,7 @@ class TreeReading(Gate):
         K, D, q = params.coef.shape
         terms = ["(intercept)", *map(str, names)][:q]
         labels, forms = [], []
-        for node in trees.nodes(params.path):
+        for node in self.nodes(params):
             base = next((b for b in node.branches if reference in b), node.branches[0])
             for branch in node.branches:
                 if branch == base:
@@ -101,7 +107,7 @@ class TreeReading(Gate):
     # --- what users see -------------------------------------------------------------------------
 
     def display(self, params, names):
-        own = [(node, params.coef[node.heads, node.depth]) for node in trees.nodes(params.path)]
+        own = [(node, params.coef[node.heads, node.depth]) for node in self.nodes(params)]
         found = [
             GateNode(node.name, node.depth, node.branches, coef[:, 1:], coef[:, 0])
             for node, coef in own
@@ -112,7 +118,7 @@ class TreeReading(Gate):
         """Every node has its rows; an expert's entry is that of the branch that leads to it."""
         terms = ["(intercept)", *map(str, names)]
         rows, values = [], []
-        for node in trees.nodes(params.path):
+        for node in self.nodes(params):
             members = [k for branch in node.branches for k in branch]
             part = np.full((len(params.coef), len(terms)), np.nan)
             part[members] = params.coef[members, node.depth]

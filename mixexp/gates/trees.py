@@ -104,6 +104,18 @@ def pruned(tree, K: int):
     return relabelled(tree)
 
 
+def with_leaf_split(tree, leaf: int):
+    """The tree with a leaf replaced by a node over it and a new leaf, the last number."""
+    new = len(leaves(tree))
+
+    def walk(part):
+        if is_leaf(part):
+            return (leaf, new) if part == leaf else part
+        return tuple(map(walk, part))
+
+    return walk(tree)
+
+
 def _without(tree, leaf):
     if is_leaf(tree):
         return tree

@@ -15,6 +15,7 @@ from mixexp.selection.criteria import (
     ModifiedBIC,
     criteria_table,
 )
+from mixexp.selection.growing import TreeGrowth, grow_tree
 from mixexp.selection.merging import MergePath, merge_path
 from mixexp.selection.path import (
     MoEPath,
@@ -51,8 +52,10 @@ __all__ = [
     "StabilitySelection",
     "SplitInference",
     "StudyResult",
+    "TreeGrowth",
     "bootstrap_lrt",
     "criteria_table",
+    "grow_tree",
     "merge_path",
     "relax",
     "split_inference",

@@ -5,17 +5,30 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy import sparse as scipy_sparse
 from scipy import special
 
 import mixexp
-from mixexp import EM, L1, L2, HierarchicalGate, MoERegressor, MultiStart, SelectionStudy
+from mixexp import (
+    EM,
+    L1,
+    L2,
+    HierarchicalGate,
+    MoERegressor,
+    MultiStart,
+    SelectionStudy,
+    SoftmaxGate,
+)
+from mixexp.em.params import stack
 from mixexp.em.starts.moves import duplicate, remove
-from mixexp.gates import trees
+from mixexp.gates import SoftmaxParams, trees
 from mixexp.inference.bootstrap import reordered
 from tests.contracts.cases import model_of, problem, some_params
 
 SOLVER = EM(max_passes=3000, tol=1e-15, gradient_tol=1e-9)
 TREES = [((0, 1), (2, 3)), (((0, 1), 2), 3), (0, (1, 2, 3)), (0, 1, 2, 3), ((0, 3), (1, 2))]
+
+ORDERS = np.array([[0, 1, 2, 3], [3, 1, 0, 2], [0, 1, 2, 3], [2, 1, 0, 3], [3, 1, 0, 2]])
 
 # log odds of the branches, a + b'x: the root, and the nodes below its branches
 ROOT, LEFT, RIGHT = (0.3, [2.5, 0.0]), (0.2, [0.0, 2.0]), (-0.4, [0.5, -2.0])
@@ -107,6 +120,71 @@ def test_node_posteriors_multiply_to_those_of_the_leaves(tree):
         for b, branch in enumerate(node.branches):
             product[:, branch] *= posterior[:, [b]]
     assert_allclose(product, resp, rtol=1e-10)
+
+
+@pytest.mark.parametrize("tree", TREES, ids=str)
+def test_nodes_of_a_fit_multiply_to_its_probabilities(tree):
+    X, y, labels, _ = planted(200, seed=4)
+    model = MoERegressor(4, gate=HierarchicalGate(tree), start=labels).fit(X, y)
+    for nodes, whole in (
+        (model.node_proba(X), model.gate_proba(X)),
+        (model.node_responsibilities(X, y), model.responsibilities(X, y)),
+    ):
+        assert list(nodes) == [node.name for node in model.gate_nodes_]
+        product = np.ones_like(whole)
+        for node in model.gate_nodes_:
+            for b, branch in enumerate(node.branches):
+                product[:, branch] *= nodes[node.name][:, [b]]
+        assert_allclose(product, whole, rtol=1e-9, atol=1e-200)
+    assert_allclose([part.sum(axis=1) for part in model.node_proba(X).values()], 1)
+
+
+def test_nodes_are_those_of_trees_alone():
+    X, y, _, _ = planted(60)
+    one = MoERegressor(1, gate="hierarchical").fit(X, y)
+    assert one.node_proba(X) == {}
+    assert not hasattr(MoERegressor(2), "node_proba")
+
+
+@pytest.mark.parametrize("sparse_rows", [False, True])
+def test_a_pass_of_all_sets_is_that_of_each(sparse_rows):
+    """Sets with different trees, in one batch."""
+    model, _, case = model_with(HierarchicalGate(), 4)
+    sets = [some_params(model, case.rows, seed=s, spread=0.7) for s in range(5)]
+    sets = [reordered(one, order) for one, order in zip(sets, ORDERS, strict=True)]
+    X = model.gate_design(case.rows.X)
+    X = scipy_sparse.csr_array(X) if sparse_rows else X
+    resp = np.stack([model.responsibilities(one, case.rows) for one in sets], axis=1)
+    weight = np.linspace(0.5, 2, len(resp))
+    gate, batch = model.gate, stack([one.gate for one in sets])
+    each = [gate.log_prob(one.gate, X) for one in sets]
+    assert_allclose(gate.log_prob_sets(batch, X), np.stack(each, axis=1), rtol=1e-12)
+    together = gate.statistics_sets(batch, X, resp, weight)
+    own = [gate.statistics(one.gate, X, resp[:, s], weight) for s, one in enumerate(sets)]
+    for found, wanted in zip(together, stack(own), strict=True):
+        assert_allclose(found, wanted, rtol=1e-10, atol=1e-10)
+    # against the softmax gate of the root
+    node = trees.nodes(sets[1].gate.path)[0]
+    coef = sets[1].gate.coef[node.heads, node.depth]
+    root = np.stack([resp[:, 1, branch].sum(axis=1) for branch in node.branches], axis=1)
+    reference = SoftmaxGate().statistics(SoftmaxParams(coef), X, root, root.sum(axis=1))
+    assert_allclose(own[1].score[node.heads, node.depth], reference.score, rtol=1e-10)
+
+
+@pytest.mark.parametrize("tree", TREES, ids=str)
+@pytest.mark.parametrize("k", [0, 2, 3])
+def test_a_leaf_split_by_a_node_has_the_product_of_both(tree, k):
+    model, params, case = model_with(HierarchicalGate(tree), 4)
+    X = model.gate_design(case.rows.X)
+    node = HierarchicalGate().initial(2, X.shape[1])
+    node.coef[:, 0] = np.array([[0.3, -1.0, 0.5], [-0.3, 1.0, -0.5]])[:, : X.shape[1]]
+    larger = HierarchicalGate().with_node(params.gate, k, node)
+    whole = np.exp(model.gate.log_prob(params.gate, X))
+    found = np.exp(model.gate.log_prob(larger, X))
+    share = np.exp(HierarchicalGate().log_prob(node, X))
+    assert_allclose(found[:, [k, 4]], whole[:, [k]] * share, rtol=1e-10)
+    assert_allclose(np.delete(found, [k, 4], axis=1), np.delete(whole, k, axis=1), rtol=1e-10)
+    assert trees.tree_of(larger.path) == trees.with_leaf_split(tree, k)
 
 
 @pytest.mark.parametrize("tree", TREES, ids=str)
