@@ -28,6 +28,8 @@ _PUBLIC = {
     "ConstantGate": "mixexp.gates",
     "GaussianGate": "mixexp.gates",
     "HierarchicalGate": "mixexp.gates",
+    "FixedGate": "mixexp.gates",
+    "CallableGate": "mixexp.gates",
     "GaussianExpert": "mixexp.experts",
     "PoissonExpert": "mixexp.experts",
     "BinomialExpert": "mixexp.experts",

@@ -17,6 +17,7 @@ from .contained import Inside, contained_optima, contained_start
 from .driver import EM
 from .engines import MemoryEngine
 from .informed import informed_start
+from .known import check_possible, known_gate_start
 from .model import MoEModel
 from .params import MoEParams, stack, take
 from .regular import count_rows, count_units, is_regular
@@ -77,7 +78,7 @@ def fit_rows(
     on_search : callable or None
         Called with the `StartResult` before the polishing run.
     """
-    with single_threaded_blas():
+    with single_threaded_blas(), model.gate.remembering():
         return _fit(model, rows, start, solver, seed, n_jobs, given, callback, on_search)
 
 
@@ -133,11 +134,12 @@ def _higher(model, engine, solver, result, others):
 
 
 def _fit_wide(model, rows, start, solver, seed, n_jobs, given, callback, on_search) -> Fit:
-    if model.gate.own_design:
+    if model.gate.own_design or not model.gate.smooth:
         raise ValueError(
-            f"{type(model.gate).__name__}(transform=...) is not available for sparse penalties on "
-            f"more than {wide.WIDE} columns: they are fitted on working sets of the standardised "
-            "columns. Choose fewer columns, an L2 penalty, or transform the columns of X yourself."
+            f"Sparse penalties on more than {wide.WIDE} columns are fitted on working sets, which "
+            f"need a gate that is linear in the standardised columns; {type(model.gate).__name__} "
+            "is not, or has a transform. Use gate='softmax' or 'constant', fewer columns, or an L2 "
+            "penalty."
         )
     if rows.prior is not None:
         raise ValueError(
@@ -193,8 +195,16 @@ def _inside(model, rows, start, solver, seed, n_jobs, given) -> Inside:
 
 
 def _search(model, rows, start, seed, given, inside=()) -> StartResult:
+    if model.gate.known:
+        check_possible(model, rows)
     if start is None:
         return StartResult(given[0], [])
+    if model.gate.known:
+
+        def free(model, rows):
+            return _search(model, rows, start, seed, [])
+
+        return known_gate_start(model, rows, start, seed, [*given, *inside], free)
     if rows.prior is not None:
         return informed_start(model, rows, start, seed, [*given, *inside])
     if hasattr(model.expert, "members"):
@@ -303,6 +313,9 @@ def _identified(model, rows, params: MoEParams) -> MoEParams:
     gate_columns, expert_columns = model.gate_columns, model.expert_columns
     if max(len(gate_columns), len(expert_columns)) > MANY_COLUMNS:
         return params
+    if model.gate.known:
+        kept = _kept(rows, expert_columns)
+        return params._replace(expert=_of_columns(model.expert, params.expert, kept))
     own = model.gate.own_design
     gate_kept = _kept_in_design(model, rows) if own else _kept(rows, gate_columns)
     same = not own and np.array_equal(gate_columns, expert_columns)

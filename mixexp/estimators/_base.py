@@ -125,7 +125,7 @@ class BaseMoE(
         rows = rows._replace(X=self._with_monomials(X, expert))
         check_prior_alone(expert_prior, groups)
         rows, _ = self._units(rows, groups, self._gate_columns)
-        if gate.joint:
+        if gate.joint or gate.uses_distances:
             chosen = columns_with_density(rows, self._gate_columns, gate.needs_independent_columns)
             self._gate_columns = chosen
         positive = int(np.count_nonzero(rows.unit_weight))
@@ -215,6 +215,7 @@ class BaseMoE(
         names = self._names()
         n_distinct = count_distinct(rows, MANY_ROWS)
         gate = with_checked_penalty(gate, names[self._gate_columns]).for_rows(n_distinct)
+        gate.check_names(names[self._gate_columns] if hasattr(self, "feature_names_in_") else None)
         unit_weight = None if rows.weight is None else rows.unit_weight
         gate = gate.for_columns(rows.unit_X, self._gate_columns, unit_weight, int(self.n_experts))
         expert = self._by_position(expert, names[self._expert_columns])

@@ -254,6 +254,8 @@ def _gate_slopes(estimator):
         return estimator.gate_coef_
     if hasattr(estimator, "gate_nodes_"):
         return np.concatenate([node.coef for node in estimator.gate_nodes_])
+    if not hasattr(estimator, "gate_means_"):  # a gate that is no function of slopes
+        return np.zeros((1, len(estimator.gate_feature_names_)))
     weight, means = estimator.gate_weights_, estimator.gate_means_
     variances = weight @ np.einsum("kaa->ka", estimator.gate_covariances_)
     return (means - weight @ means) / variances

@@ -135,8 +135,11 @@ class FormulaMoE(FrameFace, MetaEstimatorMixin, BaseEstimator):
         frame = _with_response(frame, y, encoding)
         weight = self._weight(sample_weight, len(frame))
         encoding, coded = encoding.fitted(frame, weight, self.missing)
+        gate = resolve(template.gate, GATES, "gate")
         encoding = encoding.without_aliased(
-            coded, experts=not penalised(expert), gate=not penalised(template.gate)
+            coded,
+            experts=not penalised(expert),
+            gate=not penalised(gate) and not gate.known,  # which needs the columns that it knows
         )
         estimator = template.set_params(
             gate_features=encoding.gate_columns, expert_features=encoding.expert_columns

@@ -7,14 +7,17 @@ from .softmax import ConstantGate, SoftmaxGate, SoftmaxParams, SoftmaxStatistics
 # the first gate of the registry is the default
 from .gaussian import GaussianGate, GaussianGateParams, GaussianGateStatistics
 from .hierarchical import HierarchicalGate
+from .known import CallableGate, FixedGate, KnownGate, KnownGateParams, KnownGateStatistics
 from .low_rank import LowRankGate, LowRankParams
 from .transform import ColumnTransform
 from .tree_arrays import HierarchicalParams, HierarchicalStatistics
 from .tree_reading import GateNode
 
 __all__ = [
+    "CallableGate",
     "ColumnTransform",
     "ConstantGate",
+    "FixedGate",
     "Gate",
     "GaussianGate",
     "GaussianGateParams",
@@ -23,6 +26,9 @@ __all__ = [
     "HierarchicalGate",
     "HierarchicalParams",
     "HierarchicalStatistics",
+    "KnownGate",
+    "KnownGateParams",
+    "KnownGateStatistics",
     "LowRankGate",
     "LowRankParams",
     "SoftmaxGate",

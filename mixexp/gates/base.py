@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import nullcontext
 
 import numpy as np
 
@@ -20,6 +21,8 @@ class Gate(Part):
     batches = False  # True where `log_prob_sets` and `statistics_sets` take all sets at once
     has_nodes = False  # True for a tree of splits; see `TreeReading`
     own_design = False  # True where `design` is not that of standardised columns
+    uses_distances = False  # True where columns that say nothing new would change the gate
+    known = False  # True where nothing is estimated, so that the classes have names
 
     def for_rows(self, n_distinct):
         """The gate as it is fitted to so many rows: itself, unless a setting depends on them."""
@@ -37,6 +40,26 @@ class Gate(Part):
         K : int
         """
         return self
+
+    def check_names(self, names):
+        """Refuse columns of other names than the gate needs.
+
+        Parameters
+        ----------
+        names : sequence of str or None
+            The gate's columns, where the user's data name them.
+        """
+
+    def for_starts(self):
+        """The gate with which searches begin: itself, unless another is easier to fit.
+
+        Its parameters are of the same kind, unless the gate is `known`.
+        """
+        return self
+
+    def remembering(self):
+        """A context for many passes over the same rows, in which a costly design may be kept."""
+        return nullcontext()
 
     def design(self, X, columns, scaling):
         """(n, q) what the other methods see of the rows X: standardised columns behind ones."""
@@ -64,8 +87,8 @@ class Gate(Part):
             If the gate has no such statistics.
         """
         raise ValueError(
-            "expert_prior= and truncated rows need gate='softmax' or 'constant'; the gate is "
-            f"{type(self).__name__}."
+            "expert_prior= and truncated rows need gate='softmax', 'constant' or a known one; the "
+            f"gate is {type(self).__name__}."
         )
 
     @abstractmethod

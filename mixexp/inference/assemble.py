@@ -207,6 +207,11 @@ def _notes(fitted, weights, kind, held):
         notes.append("The covariance has the factor G / (G - 1) of G groups.")
     if fitted.model.gate.joint:
         notes.append("The likelihood is that of (x, y): the gate models x.")
+    if fitted.model.gate.known:
+        notes.append(
+            f"The gate is known ({fitted.model.gate.title}) and has no parameters: standard errors "
+            "of the experts are those given its probabilities."
+        )
     if held:
         notes.append(f"Held at their estimates: {', '.join(held)}.")
     return notes

@@ -80,11 +80,13 @@ def _replicate(model, params, rows, columns, kind, groups, reference, solver, se
     """Reported parameters of one refit, or None."""
     rng = np.random.default_rng(seed)
     sample = _sample(model, params, rows, kind, groups, rng)
-    with single_threaded_blas():
+    with single_threaded_blas(), model.gate.remembering():
         result = solver.run(model, stack([params]), MemoryEngine(sample, model))
     if not result.status[0].converged:
         return None
     refit = take(result.params, 0)
+    if model.gate.known:  # the gate names the experts
+        return coordinates(model, refit, columns, reference).value
     order = matching(resp, model.responsibilities(refit, rows)[rows.first])
     return coordinates(model, reordered(refit, order), columns, reference).value
 

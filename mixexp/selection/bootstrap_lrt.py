@@ -60,6 +60,12 @@ def bootstrap_lrt(
 
     if n_boot < 9:
         raise ValueError(f"n_boot must be at least 9; got {n_boot!r}.")
+    gate = getattr(estimator, "gate", None)
+    if getattr(gate, "known", False):
+        raise ValueError(
+            f"bootstrap_lrt has no {type(gate).__name__}: with known classes a mixture of K "
+            "experts is no special case of one of K + 1. Compare them in a SelectionStudy(...)."
+        )
     null, statistic, logliks = _statistic(estimator, X, y, sample_weight, inputs)
     seeds = np.random.SeedSequence(random_state).spawn(n_boot)
     drawn = joblib.Parallel(n_jobs=n_jobs)(

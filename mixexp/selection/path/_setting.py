@@ -125,11 +125,11 @@ def _template(path):
             f"A path has no {type(gate).__name__} or other gate that models x: compare strengths "
             "in a study, SelectionStudy(estimator, {'n_experts': [2], 'expert__penalty': [...]})."
         )
-    if gate.own_design:
+    if gate.own_design or not gate.smooth:
         raise ValueError(
-            f"A path takes no {type(gate).__name__} that sees other columns than the standardised "
-            "ones (transform=...): its largest strength and working sets are those of the "
-            "standardised columns. Transform the columns of X instead, or fit single strengths."
+            "The largest strength of a path and its working sets need a gate that is linear in the "
+            f"standardised columns; {type(gate).__name__} is not, or has a transform. Use "
+            "gate='softmax', transform the columns of X instead, or compare strengths in a study."
         )
     varied = [expert] if path.penalties_gate is None else [gate, expert]
     for part in varied:

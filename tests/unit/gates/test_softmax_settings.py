@@ -190,7 +190,7 @@ def test_where_a_transform_is_not_available_it_is_refused():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((80, 40)), rng.standard_normal(80)
     gate = SoftmaxGate(penalty=L1(0.1), transform="tanh")
-    with pytest.raises(ValueError, match="not available for sparse penalties on more than 30"):
+    with pytest.raises(ValueError, match="more than 30 columns are fitted on working sets"):
         MoERegressor(2, gate=gate).fit(X, y)
-    with pytest.raises(ValueError, match="A path takes no SoftmaxGate that sees other columns"):
+    with pytest.raises(ValueError, match="linear in the standardised columns; SoftmaxGate is not"):
         MoEPath(MoERegressor(2, gate=gate)).fit(X[:, :3], y)
