@@ -36,6 +36,8 @@ _PUBLIC = {
     "GammaExpert": "mixexp.experts",
     "MultinomialExpert": "mixexp.experts",
     "StudentExpert": "mixexp.experts",
+    "AsymmetricLaplaceExpert": "mixexp.experts",
+    "LaplaceExpert": "mixexp.experts",
     "BetaExpert": "mixexp.experts",
     "HeteroscedasticGaussianExpert": "mixexp.experts",
     "HeteroscedasticGammaExpert": "mixexp.experts",

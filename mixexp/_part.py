@@ -20,7 +20,9 @@ class Part(Component, ABC):
     kernel: ClassVar[str | None] = None  # its half of the name of a fused kernel, if it has one
     sparse = False  # True where its penalty may set slopes to zero
     centres_slopes = False  # True where slopes sum to zero over the members that a penalty sees
-    smooth = True  # False where the density is not twice differentiable in the parameters
+    # False where the density is not twice differentiable in the parameters: what needs
+    # second derivatives refuses the part by its title (`MoEModel.kinked`)
+    smooth = True
     compiled_m_step = False  # True where `kernels.m_steps` knows its M-step
 
     @property

@@ -55,6 +55,11 @@ class MoEModel(NamedTuple):
                 "those of a group share one expert."
             )
 
+    @property
+    def kinked(self):
+        """The gate or the experts where not `Part.smooth`; None for a model that is."""
+        return next((part for part in (self.gate, self.expert) if not part.smooth), None)
+
     def check_without_prior(self, what: str):
         """Refuse what holds only where the fit maximised the likelihood without a prior."""
         if self.prior_likelihood is not None:

@@ -13,13 +13,14 @@ from ..em.regular import is_regular
 from ..em.rows import Rows
 from ..em.status import Status
 from ..em.summary import FitSummary, counts
-from ._settings import silent_rows
+from ._settings import resolve_expert, silent_rows
 
 
 class OnlineMixin:
     """What estimators do with a batch."""
 
     online = True  # False for an estimator without `partial_fit`
+    expert: Any
     fit_summary_: FitSummary
     _model_: Any
     _params_: MoEParams
@@ -30,6 +31,7 @@ class OnlineMixin:
 
     def _partial_fit(self, X, y, sample_weight, **inputs):
         """One online step; the first batch is fitted on its own, from many starts."""
+        self._check_online()
         if not hasattr(self, "_online_"):
             self._fit(X, y, sample_weight, **inputs)
             rows = self._batch(X, y, sample_weight, **inputs)
@@ -39,6 +41,14 @@ class OnlineMixin:
             self._online_ = online_step(self._model_, self._online_, rows)
         self._store_online(self._online_)
         return self
+
+    def _check_online(self):
+        expert = resolve_expert(self.expert)
+        if expert.keeps_rows:
+            raise ValueError(
+                f"partial_fit is not available for {expert.title}: no sums over past batches "
+                'determine its M-step. Use fit, or expert="student".'
+            )
 
     def _batch(self, X, y, sample_weight, **inputs) -> Rows:
         rows = self._rows(X, y, **inputs)

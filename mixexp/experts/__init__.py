@@ -8,6 +8,7 @@ from .gaussian import GaussianExpert
 # isort: split
 from .beta import BetaExpert
 from .binomial import BinomialExpert
+from .check_loss import CheckLossExpert, CheckLossStatistics
 from .counts import (
     HurdleNegativeBinomialExpert,
     HurdlePoissonExpert,
@@ -28,6 +29,7 @@ from .heteroscedastic import HeteroscedasticGaussianExpert
 from .heteroscedastic_gamma import HeteroscedasticGammaExpert
 from .interval import IntervalExpert
 from .inverse_gaussian import InverseGaussianExpert
+from .laplace import AsymmetricLaplaceExpert, LaplaceExpert
 from .lognormal import LognormalExpert
 from .multinomial import MultinomialExpert, MultinomialParams, MultinomialStatistics
 from .multivariate import (
@@ -44,9 +46,12 @@ from .student import StudentExpert
 from .weibull import WeibullExpert
 
 __all__ = [
+    "AsymmetricLaplaceExpert",
     "BetaExpert",
     "BinomialExpert",
     "BinomialLaw",
+    "CheckLossExpert",
+    "CheckLossStatistics",
     "DistributionalExpert",
     "DistributionalParams",
     "DistributionalStatistics",
@@ -63,6 +68,7 @@ __all__ = [
     "HurdlePoissonExpert",
     "IntervalExpert",
     "InverseGaussianExpert",
+    "LaplaceExpert",
     "LognormalExpert",
     "MemberStatistics",
     "MultinomialExpert",

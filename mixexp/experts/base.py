@@ -37,6 +37,7 @@ class Expert(Part):
     degree = 1  # of the polynomials in the experts' columns that an estimator makes
     linked_mean = True  # False where the mean is not the inverse link of one predictor
     newton_m_step = False  # True where an M-step is one Newton step, far from exact
+    keeps_rows = False  # True where the statistics hold the rows, as no sums determine an M-step
     batches = False  # True where a pass takes the experts of all starts at once
     takes_sparse_penalties = True
     takes_intervals = False  # True where y has the columns of `intervals`

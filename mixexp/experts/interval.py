@@ -138,6 +138,11 @@ class IntervalExpert(DistributionalExpert):
 
     def check_target(self, y, trials=None):
         self.family.check_penalty()
+        if self.family.keeps_rows:
+            raise ValueError(
+                f"{self.family.title} does not take intervals: it is fitted by exact regressions "
+                'of values that were seen. Take expert="student" for heavy tails.'
+            )
         seen = self.has_density(y)
         if seen.any():
             self.family.check_support(y[seen, 0], None if trials is None else trials[seen])

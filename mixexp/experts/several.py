@@ -81,6 +81,10 @@ class ExpertList(Expert):
     def smooth(self):  # type: ignore[override]
         return all(family.smooth for family in self.families)
 
+    @property
+    def keeps_rows(self):  # type: ignore[override]
+        return any(family.keeps_rows for family in self.families)
+
     def with_members(self, function):
         """The list with a function of every member in its place."""
         return ExpertList([function(member) for member in self.members])

@@ -101,6 +101,11 @@ def influence(model: Any, X: Any, y: Any, *, sample_weight: Any = None, **inputs
 
 
 def _check(inner, params, rows, weight):
+    if inner.kinked is not None:
+        raise ValueError(
+            f"{inner.kinked.title} is not twice differentiable in its parameters: no Newton step "
+            "says what a row does to the fit. Fit again without the row (start=model)."
+        )
     if inner.sparse:
         raise ValueError(
             "influence follows parameters that move freely, and a sparse penalty holds some at "

@@ -70,6 +70,11 @@ def leverage(model: Any, X: Any, y: Any, *, sample_weight: Any = None, **inputs:
         raise ValueError("leverage is for regression families; a MoEClassifier has none.")
     inner, params = model._model_, model._params_
     inner.check_ungrouped("leverage")
+    if inner.expert.keeps_rows:
+        raise ValueError(
+            f"leverage is for experts fitted by weighted least squares; {inner.expert.title} is "
+            "not. Its diagnostics are residuals and the bootstrap."
+        )
     resp = model.responsibilities(X, y, **inputs)
     known = [name for name in PRIORS if inputs.pop(name, None) is not None]
     if inner.prior_likelihood is not None and not known:

@@ -124,12 +124,12 @@ def _check_settings(fitted, kind, groups, weights, reference):
 def _check_regular(fitted, kind):
     """Refuse, by name, fits whose information says nothing of sampling error."""
     model = fitted.model
+    if model.kinked is not None:
+        raise NotRegularError(
+            f"{model.kinked.title} is not twice differentiable in its parameters: there is no "
+            f"information matrix, and no {kind!r} covariance. Use covariance='bootstrap'."
+        )
     for part, what in ((model.gate, "gate"), (model.expert, "experts")):
-        if not part.smooth:
-            raise NotRegularError(
-                f"{type(part).__name__} is not twice differentiable in its parameters: there is "
-                f"no information matrix. covariance='bootstrap' remains valid."
-            )
         if is_active(getattr(part, "penalty", None)):
             raise NotRegularError(
                 f"The {what} carry the penalty {part.penalty!r}: their estimates are biased "

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from .constraints import linear_constraints
+from .covariances import NotRegularError
 from .problem import Problem, maximise, null_space
 from .profile import profile_interval
 from .tables import coefficient_table, summary_of
@@ -157,6 +158,7 @@ class InferenceResult:
         _check_alpha(alpha)
         if name not in self.names:
             raise ValueError(f"No parameter is named {name!r}; they are {self.names!r}.")
+        self._check_smooth()
         return profile_interval(self.problem, self.names.index(name), alpha, self.bse[name])
 
     # --- hypotheses -------------------------------------------------------------------------
@@ -213,6 +215,7 @@ class InferenceResult:
         if not np.allclose(R @ start, q, atol=1e-8 * (1 + np.abs(q))):
             raise ValueError("The constraints contradict one another.")
         self._check_affine()
+        self._check_smooth()
         fitted = maximise(self.problem, start, null_space(R))
         if not fitted.converged:
             raise ValueError(
@@ -220,6 +223,14 @@ class InferenceResult:
                 "maximum there."
             )
         return R, fitted
+
+    def _check_smooth(self):
+        kinked = self.problem.model.kinked
+        if kinked is not None:
+            raise NotRegularError(
+                f"{kinked.title} is not twice differentiable in its parameters: no Newton step "
+                "leads to a fit under constraints. Use Wald tests, with the bootstrap's covariance."
+            )
 
     def _check_affine(self):
         if not self.problem.coordinates.affine:

@@ -41,6 +41,10 @@ def _student(rng, mean, trials):
     return mean + 0.15 * rng.standard_t(4.0, mean.shape)
 
 
+def _laplace(rng, mean, trials):
+    return mean + rng.laplace(0, 0.15, mean.shape)
+
+
 def _share(rng, mean, trials):
     share = mean / (mean + 1)
     return np.clip(rng.beta(8 * share, 8 * (1 - share)), 1e-6, 1 - 1e-6)
@@ -75,6 +79,8 @@ TARGETS = {
     "binomial": _binomial,
     "gamma": _gamma,
     "student": _student,
+    "laplace": _laplace,
+    "asymmetric_laplace": _laplace,
     "heteroscedastic_gaussian": _gaussian,
     "heteroscedastic_gamma": _gamma,
     "skew_normal": _skewed,
@@ -182,6 +188,21 @@ def some_params(model: MoEModel, rows: Rows, seed=1, spread=0.05) -> MoEParams:
     template = model.initial(rows)
     vector = model.pack(template)
     return model.unpack(vector + spread * rng.standard_normal(vector.shape), template)
+
+
+def numbers(leaf):
+    """A leaf of statistics as an array of numbers; of rows that are kept, the distinct ones."""
+    leaf = np.asarray(leaf)
+    return leaf if leaf.dtype != object else np.concatenate([_distinct(one) for one in leaf.flat])
+
+
+def _distinct(rows):
+    """Distinct rows of `WeightedRows` with their weights, sorted and in one line."""
+    X, y, weight = rows.arrays()
+    held = weight > 0
+    keys = np.column_stack([X, y])[held].round(9)
+    values, place = np.unique(keys, axis=0, return_inverse=True)
+    return np.column_stack([values, np.bincount(place.ravel(), weight[held])]).ravel()
 
 
 def batch(params: MoEParams) -> MoEParams:

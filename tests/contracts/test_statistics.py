@@ -7,11 +7,20 @@ import pytest
 from numpy.testing import assert_allclose
 
 from mixexp.em.params import take, tree_map
-from tests.contracts.cases import batch, families, gates, model_of, pairs, problem, some_params
+from tests.contracts.cases import (
+    batch,
+    families,
+    gates,
+    model_of,
+    numbers,
+    pairs,
+    problem,
+    some_params,
+)
 
 
 def assert_trees_close(a, b, **tolerances):
-    tree_map(lambda x, y: assert_allclose(x, y, **tolerances), a, b)
+    tree_map(lambda x, y: assert_allclose(numbers(x), numbers(y), **tolerances), a, b)
 
 
 def central_gradient(function, vector, step=1e-6):
@@ -169,7 +178,8 @@ def test_expected_score_is_zero(family, link):
         params.expert, model.expert_design(grid.X), grid.y, resp, mass, None, grid.trials
     )
     gradient = model.expert.gradient(batch(params.expert), batch(stats))
-    assert_allclose(gradient, 0, atol=2e-8)
+    # the grid of targets does not know where a density has its kink
+    assert_allclose(gradient, 0, atol=2e-8 if model.expert.smooth else 1e-4)
 
 
 @families

@@ -29,14 +29,15 @@ def test_density_is_that_of_the_model(gate, family, link):
 def test_closed_forms_agree_with_the_defaults(gate, family, link):
     law = law_of(gate, family, link, m=1)
     own = law.parts.law(0)
+    accurate = 1e-7 if law.expert.smooth else 1e-4  # differences and quadrature over a kink
     for probability in INNER:
         y = law.quantile(probability)
         density, default = law.expert.density(y, *own), Expert.density(law.expert, y, *own)
-        assert_allclose(default, density, rtol=1e-6, atol=1e-8 * density.max())
+        assert_allclose(default, density, rtol=10 * accurate, atol=1e-8 * density.max())
         for threshold in (y, y - 0.25 * np.abs(y)):
             excess = law.expert.excess(threshold, *own)
             default = Expert.excess(law.expert, threshold, *own)
-            assert_allclose(default, excess, rtol=1e-7, atol=1e-10 * np.abs(y).max())
+            assert_allclose(default, excess, rtol=accurate, atol=1e-10 * np.abs(y).max())
 
 
 @pairs_of(classifies=False)

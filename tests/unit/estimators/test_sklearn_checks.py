@@ -98,6 +98,8 @@ WRAPPERS = {
     "gamma": PositiveTargets,
     "multinomial": MoEClassifier,
     "student": MoERegressor,
+    "laplace": MoERegressor,
+    "asymmetric_laplace": MoERegressor,
     "heteroscedastic_gaussian": MoERegressor,
     "skew_normal": MoERegressor,
     "skew_t": MoERegressor,
