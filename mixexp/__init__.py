@@ -30,6 +30,7 @@ _PUBLIC = {
     "HierarchicalGate": "mixexp.gates",
     "FixedGate": "mixexp.gates",
     "CallableGate": "mixexp.gates",
+    "SigmoidGate": "mixexp.gates",
     "GaussianExpert": "mixexp.experts",
     "PoissonExpert": "mixexp.experts",
     "BinomialExpert": "mixexp.experts",

@@ -23,6 +23,7 @@ class Part(Component, ABC):
     # False where the density is not twice differentiable in the parameters: what needs
     # second derivatives refuses the part by its title (`MoEModel.kinked`)
     smooth = True
+    own_derivatives = False  # True where `row_derivatives` and `surrogate_hessian` are there
     compiled_m_step = False  # True where `kernels.m_steps` knows its M-step
 
     @property

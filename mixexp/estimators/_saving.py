@@ -56,6 +56,8 @@ def known_classes() -> dict[str, type]:
         gates.GaussianGateParams,
         gates.HierarchicalParams,
         gates.HierarchicalStatistics,
+        gates.SigmoidParams,
+        gates.ScoreGateStatistics,
         gates.ColumnTransform,
         gates.FixedGate,
         gates.CallableGate,

@@ -9,6 +9,8 @@ from .gaussian import GaussianGate, GaussianGateParams, GaussianGateStatistics
 from .hierarchical import HierarchicalGate
 from .known import CallableGate, FixedGate, KnownGate, KnownGateParams, KnownGateStatistics
 from .low_rank import LowRankGate, LowRankParams
+from .scores import ScoreGate, ScoreGateParams, ScoreGateStatistics
+from .sigmoid import SigmoidGate, SigmoidParams
 from .transform import ColumnTransform
 from .tree_arrays import HierarchicalParams, HierarchicalStatistics
 from .tree_reading import GateNode
@@ -31,6 +33,11 @@ __all__ = [
     "KnownGateStatistics",
     "LowRankGate",
     "LowRankParams",
+    "ScoreGate",
+    "ScoreGateParams",
+    "ScoreGateStatistics",
+    "SigmoidGate",
+    "SigmoidParams",
     "SoftmaxGate",
     "SoftmaxParams",
     "SoftmaxStatistics",

@@ -126,6 +126,14 @@ class Gate(Part):
         """
         raise NotImplementedError(f"{type(self).__name__} has no linear predictors.")
 
+    def row_derivatives(self, params, X):
+        """(n, K, d) derivatives of log pi_k by the vector of `pack`, where `own_derivatives`."""
+        raise NotImplementedError
+
+    def surrogate_hessian(self, params, X, resp):
+        """(d, d) second derivative of sum resp log pi, where `own_derivatives`."""
+        raise NotImplementedError
+
     @abstractmethod
     def split(self, params, k, share):
         """Class k split in two of its probability's (1 - share) and share; the new one is last."""

@@ -107,6 +107,8 @@ def _dense(design):
 
 
 def _scores(part, params, X, unit, terms):
+    if part.own_derivatives:
+        return part.row_derivatives(params, X)
     place = part.layout(params)
     if place is None:
         return _numeric_scores(part, params, terms)
@@ -136,6 +138,8 @@ def _numeric_scores(part, params, terms):
 
 
 def _hessian(part, params, X, unit, resp, statistics):
+    if part.own_derivatives:
+        return part.surrogate_hessian(params, X, resp)
     place = part.layout(params)
     if place is None:
         return _numeric_hessian(part, params, statistics)

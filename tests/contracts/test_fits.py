@@ -175,8 +175,19 @@ def test_the_input_is_not_written_to(gate, family, link):
     assert np.array_equal(case.y, y)
 
 
+def _predictors(model, X):
+    return model.gate_intercept_ + X @ model.gate_coef_.T
+
+
+# (n, K) scores of gates whose scores are not their predictors, by hand from the public attributes
+SCORES = {"sigmoid": lambda model, X: special.log_expit(_predictors(model, X))}
+
+
 def gate_logits(model, X):
     """(n, K) logits by hand from the public attributes."""
+    name = type(model._model_.gate).name
+    if name in SCORES:
+        return SCORES[name](model, X)
     if hasattr(model, "gate_nodes_"):
         logits = np.zeros((len(X), model.n_experts_))
         for node in model.gate_nodes_:
@@ -185,7 +196,7 @@ def gate_logits(model, X):
                 logits[:, list(branch)] += split[:, [b]]
         return logits
     if not model.fit_summary_.joint:
-        return model.gate_intercept_ + X @ model.gate_coef_.T
+        return _predictors(model, X)
     laws = zip(model.gate_means_, model.gate_covariances_, strict=True)
     densities = [stats.multivariate_normal(*law).logpdf(X) for law in laws]
     return np.log(model.gate_weights_) + np.column_stack(densities)

@@ -135,7 +135,8 @@ def ridge_by_hand(model, case, alpha):
         nodes = getattr(model, "gate_nodes_", None)
         for coef in [model.gate_coef_] if nodes is None else [node.coef for node in nodes]:
             slopes = coef * spread[model._gate_columns]
-            total += np.sum((slopes - slopes.mean(axis=0)) ** 2)
+            middle = slopes.mean(axis=0) if case.gate.centres_slopes else 0.0
+            total += np.sum((slopes - middle) ** 2)
     ridge = getattr(model._model_.expert, "ridge", 0.0)
     intercepts = model.intercept_ + model.coef_ @ X.mean(axis=0) if ridge else 0.0
     return 0.5 * (alpha * total + ridge * np.sum(intercepts**2))

@@ -1,0 +1,256 @@
+"""Gates that are the softmax of any scores, one for every class and a function of its numbers.
+
+pi_k(x) = softmax_k(s_k(x)), with s_k a smooth function of x and of the class's own parameters. A
+gate says its scores, their derivatives by these parameters and sums of their second derivatives;
+from these follow, here, the pass, a Newton step, scores of rows and the information.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import linalg, sparse
+from sklearn.base import clone
+
+from ..kernels.reference import log_softmax
+from ..penalties import is_sparse, ridge, vanishing_ridge
+from ..scaling import rescale_linear
+from ..solvers.indefinite import is_convex, newton_step
+from .base import Gate
+
+LARGEST_STEP = 4.0  # of a class's number in one M-step, on standardised columns
+LARGEST_FACTOR = 1.0  # of the logarithm of a scale in one M-step
+ENTRIES = 2_000_000  # of the derivatives of a part of a block, (rows, K, D)
+
+
+class ScoreGateParams(NamedTuple):
+    """The D = q + E numbers of every class.
+
+    coef (K, q): an intercept and one number for every column; extra (K, E): what else a score has.
+    """
+
+    coef: np.ndarray
+    extra: np.ndarray
+
+
+class ScoreGateStatistics(NamedTuple):
+    """Local quadratic model of the gate's share of the surrogate, in the order of `pack`.
+
+    score (K D,); exact (K D, K D) minus the second derivative; convex (K D, K D) its
+    Gauss-Newton part, without the second derivatives of the scores; weight () = sum w.
+    """
+
+    score: np.ndarray
+    exact: np.ndarray
+    convex: np.ndarray
+    weight: np.ndarray
+
+
+class ScoreDerivatives(NamedTuple):
+    """first (n, K, D): of every score by its class's numbers; ``bend(u)`` (K, D, D): sums over the
+    rows of the second derivatives, weighted by u (n, K)."""
+
+    first: np.ndarray
+    bend: Callable[[np.ndarray], np.ndarray]
+
+
+class ScoreGate(Gate):
+    """Base of gates with scores of their own; its parameters are `ScoreGateParams`.
+
+    A gate defines `scores`, `derivatives` and `n_extra`. Numbers that a common shift of leaves the
+    probabilities alone are named in `centred`, those that all classes share in `tied`.
+    """
+
+    own_derivatives = True
+    params_class: type = ScoreGateParams
+    penalty: Any = None
+    ridge: float | None = None
+
+    @property
+    @abstractmethod
+    def n_extra(self) -> int:
+        """How many numbers a class has besides one for every column and an intercept."""
+
+    @abstractmethod
+    def scores(self, params, X):
+        """(n, K) scores of a dense design."""
+
+    @abstractmethod
+    def derivatives(self, params, X) -> ScoreDerivatives:
+        """Derivatives of the scores by their classes' numbers, intercept and columns first."""
+
+    def centred(self, q) -> list[int]:
+        """Places among a class's numbers whose mean over the classes is zero."""
+        return []
+
+    def tied(self, q) -> list[int]:
+        """Places among a class's numbers that are the same in all classes: logarithms of scales."""
+        return []
+
+    # --- settings ---------------------------------------------------------------------------
+
+    def for_rows(self, n_distinct):
+        name = type(self).__name__
+        if is_sparse(self.penalty):
+            raise ValueError(
+                f"{name} takes L2 penalties alone; got {self.penalty!r}: a score that is not "
+                "linear in the columns has no exact zeros to certify. Use "
+                "gate=SoftmaxGate(penalty=...), or L2(...) here."
+            )
+        if self.ridge is not None:
+            return self
+        return clone(self).set_params(ridge=vanishing_ridge(n_distinct))
+
+    def for_prior(self):
+        return self
+
+    def _strengths(self, q):
+        """(D,) strengths of the ridges, per unit weight."""
+        vanishing = 0.0 if self.ridge is None else self.ridge
+        return np.concatenate([ridge(self.penalty, q, vanishing), np.zeros(self.n_extra)])
+
+    # --- probabilities ----------------------------------------------------------------------
+
+    def initial(self, K, q):
+        return self.params_class(np.zeros((K, q)), np.zeros((K, self.n_extra)))
+
+    def log_prob(self, params, X):
+        return log_softmax(np.concatenate([self.scores(params, part) for _, part in dense(X)]))
+
+    # --- the M-step: a guarded Newton step ----------------------------------------------------
+
+    def statistics(self, params, X, resp, weight, log_prior=None):
+        K, D = len(params.coef), params.coef.shape[1] + self.n_extra
+        score, convex, bend = np.zeros((K, D)), np.zeros((K * D, K * D)), np.zeros((K, D, D))
+        step = max(64, ENTRIES // (K * D))
+        for rows, part in dense(X, step):
+            value = self.scores(params, part)
+            prob = np.exp(log_softmax(value if log_prior is None else value + log_prior[rows]))
+            own, w = self.derivatives(params, part), weight[rows]
+            excess = resp[rows] - w[:, None] * prob
+            score += np.einsum("nk,nkd->kd", excess, own.first)
+            bend += own.bend(excess)
+            convex += _spread(own.first, prob, w)
+        return ScoreGateStatistics(
+            score.ravel(), convex - linalg.block_diag(*bend), convex, np.asarray(weight.sum())
+        )
+
+    def m_step(self, params, stats):
+        vector, weight = self.pack(params), stats.weight[..., None]
+        curved = np.where(is_convex(stats.exact)[..., None, None], stats.exact, stats.convex)
+        K, q = params.coef.shape[-2:]
+        strengths = np.tile(self._strengths(q), K)
+        project = self._projector(K, q)
+        gram = project @ (curved + weight[..., None] * np.diag(strengths)) @ project
+        step = newton_step(gram, (stats.score - weight * strengths * vector) @ project)
+        return self.unpack(vector + self._shortened(step, K, q), params)
+
+    def _shortened(self, step, K, q):
+        """The step, no longer than what one quadratic model can say of the scores."""
+        longest = np.tile(np.full(q + self.n_extra, LARGEST_STEP), (K, 1))
+        longest[:, self.tied(q)] = LARGEST_FACTOR
+        ratio = np.abs(step) / longest.ravel()
+        return step / np.maximum(1.0, ratio.max(axis=-1, keepdims=True, initial=0.0))
+
+    def separation(self, params, stats):
+        """Every class's own predictor, with the information on it when all others are unknown."""
+        K, q = params.coef.shape
+        D = q + self.n_extra
+        information = np.empty((K, q, q))
+        for k in range(K):
+            own = k * D + np.arange(q)
+            rest = np.delete(np.arange(K * D), own)
+            across = stats.convex[np.ix_(own, rest)]
+            inside = np.linalg.pinv(stats.convex[np.ix_(rest, rest)], 1e-10, hermitian=True)
+            information[k] = stats.convex[np.ix_(own, own)] - across @ inside @ across.T
+        return params.coef[:, 1:], information
+
+    def gradient(self, params, stats):
+        K, q = params.coef.shape[-2:]
+        pull = np.tile(self._strengths(q), K) * self.pack(params)
+        return (stats.score / stats.weight[..., None] - pull) @ self._projector(K, q)
+
+    def penalty_value(self, params):
+        K, q = params.coef.shape[-2:]
+        pull = np.tile(self._strengths(q), K) * self.pack(params) ** 2
+        return 0.5 * pull.sum(axis=-1)
+
+    # --- vectors ----------------------------------------------------------------------------
+
+    def pack(self, params):
+        both = np.concatenate([params.coef, params.extra], axis=-1)
+        return both.reshape(*both.shape[:-2], -1)
+
+    def unpack(self, vector, params):
+        K, q = params.coef.shape[-2:]
+        return self._unpacked(vector @ self._projector(K, q), K, q)
+
+    def _unpacked(self, vector, K, q):
+        both = vector.reshape(*vector.shape[:-1], K, q + self.n_extra)
+        return self.params_class(both[..., :q], both[..., q:])
+
+    def _projector(self, K, q):
+        """(K D, K D) projection on centred, tied and free numbers; nothing is free in one class."""
+        D = q + self.n_extra
+        if K == 1:
+            return np.zeros((D, D))
+        mean, eye = np.full((K, K), 1 / K), np.eye(K)
+        out = np.zeros((K, D, K, D))
+        kinds = {**dict.fromkeys(self.centred(q), eye - mean), **dict.fromkeys(self.tied(q), mean)}
+        for place in range(D):
+            out[:, place, :, place] = kinds.get(place, eye)
+        return out.reshape(K * D, K * D)
+
+    def n_free(self, params):
+        K, q = params.coef.shape
+        if K == 1:
+            return 0
+        return K * (q + self.n_extra) - len(self.centred(q)) - (K - 1) * len(self.tied(q))
+
+    def slopes(self, params):
+        K, q = params.coef.shape
+        return (0, 0) if K == 1 else (K * (q - 1),) * 2
+
+    def shift(self, stats, step):
+        return stats._replace(score=stats.score - stats.exact @ self.pack(step))
+
+    def flatten(self, params, share):
+        coef = params.coef.copy()
+        coef[..., 1:] *= share
+        return params._replace(coef=coef)
+
+    def rescale(self, params, columns, old, new):
+        return params._replace(coef=rescale_linear(params.coef, columns, old, new))
+
+    # --- inference ----------------------------------------------------------------------------
+
+    def row_derivatives(self, params, X):
+        n, K = X.shape[0], len(params.coef)
+        prob, first = np.exp(self.log_prob(params, X)), self.derivatives(params, X).first
+        out = -np.repeat((prob[:, :, None] * first)[:, None], K, axis=1)
+        out[:, np.arange(K), np.arange(K)] += first
+        return out.reshape(n, K, -1)
+
+    def surrogate_hessian(self, params, X, resp):
+        return -self.statistics(params, X, resp, resp.sum(axis=1)).exact
+
+
+def dense(X, step=8192):
+    """(slice, dense rows) pairs of a design."""
+    for start in range(0, X.shape[0], step):
+        rows = slice(start, start + step)
+        yield rows, X[rows].toarray() if sparse.issparse(X) else X[rows]
+
+
+def _spread(first, prob, weight):
+    """sum_i w_i Cov of the classes' derivatives under pi: (K D, K D)."""
+    n, K, D = first.shape
+    mean = (prob[:, :, None] * first).reshape(n, K * D)
+    out = -(mean * weight[:, None]).T @ mean
+    for k in range(K):
+        own = slice(k * D, (k + 1) * D)
+        out[own, own] += (first[:, k] * (weight * prob[:, k])[:, None]).T @ first[:, k]
+    return out
