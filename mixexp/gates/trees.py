@@ -116,6 +116,45 @@ def with_leaf_split(tree, leaf: int):
     return walk(tree)
 
 
+def in_order(tree):
+    """The same tree with branches in the order of their smallest leaves."""
+    if is_leaf(tree):
+        return tree
+    return tuple(sorted(map(in_order, tree), key=lambda part: min(leaves(part))))
+
+
+def exchanges(tree) -> list:
+    """The different trees in which two subtrees (or leaves) have changed places."""
+    found = {in_order(tree): None}
+    places = list(_places(tree, ()))
+    for i, one in enumerate(places):
+        for other in places[i + 1 :]:
+            apart = one != other[: len(one)] and other != one[: len(other)]
+            if apart and one[:-1] != other[:-1]:
+                moved = _replaced(tree, one, _at(tree, other))
+                found[in_order(_replaced(moved, other, _at(tree, one)))] = None
+    return list(found)[1:]
+
+
+def _places(tree, way):
+    """Ways to all parts below the root."""
+    if not is_leaf(tree):
+        for b, branch in enumerate(tree):
+            yield (*way, b)
+            yield from _places(branch, (*way, b))
+
+
+def _at(tree, way):
+    return tree if not way else _at(tree[way[0]], way[1:])
+
+
+def _replaced(tree, way, part):
+    if not way:
+        return part
+    b = way[0]
+    return (*tree[:b], _replaced(tree[b], way[1:], part), *tree[b + 1 :])
+
+
 def _without(tree, leaf):
     if is_leaf(tree):
         return tree

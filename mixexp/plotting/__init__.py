@@ -10,6 +10,7 @@ from mixexp.plotting.path_scores import plot_path_curves, plot_path_surface
 from mixexp.plotting.rates import plot_rates
 from mixexp.plotting.slope import plot_jump, plot_slope
 from mixexp.plotting.stability import plot_stability
+from mixexp.plotting.tree import plot_tree
 
 __all__ = [
     "plot_calibration",
@@ -29,5 +30,6 @@ __all__ = [
     "plot_residuals",
     "plot_slope",
     "plot_stability",
+    "plot_tree",
     "plot_worm",
 ]

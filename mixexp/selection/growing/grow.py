@@ -13,8 +13,9 @@ from mixexp._component import CRITERIA, resolve
 from mixexp.em.start import MultiStart
 from mixexp.estimators import MoEClassifier, MoERegressor
 from mixexp.experts import ExpertList
-from mixexp.gates import HierarchicalGate
+from mixexp.gates import HierarchicalGate, trees
 from mixexp.selection.folds import make_folds
+from mixexp.selection.growing.rearrange import rearranged
 from mixexp.selection.growing.result import TreeGrowth
 from mixexp.selection.growing.splits import on_tree, quiet_fit, split_leaf
 from mixexp.selection.study.chains import StudyRows, is_regular
@@ -30,6 +31,7 @@ class _Fit(NamedTuple):
     split: int
     score: float
     heldout: float
+    rearranged: bool = False
 
     @property
     def regular(self) -> bool:
@@ -45,6 +47,7 @@ def grow_tree(
     criterion: Any = "bic",
     held_out: float | None = None,
     patience: int = 0,
+    rearrange: bool = True,
     search: MultiStart | None = None,
     sample_weight: Any = None,
     offset: Any = None,
@@ -58,10 +61,11 @@ def grow_tree(
 
     The tree begins as one expert. At each step every expert in turn is split: its rows, weighted
     by their posterior probabilities, are fitted by a mixture of two, which takes its place, and
-    all parameters are refitted by EM from there. Of these fits the one with the best score is
-    the next step, as long as it improves on the last. The log-likelihood of the rows that are
-    fitted does not fall at a step. Expert k keeps its number when it is split, and the new one
-    is the last: ``((0, 2), 1)`` grew from ``(0, 1)``.
+    all parameters are refitted by EM from there. The fit with the best score is rearranged: two
+    subtrees change places as long as the likelihood gains, since the first splits were made
+    before the experts were known. It is the next step if its score improves on the last. The
+    log-likelihood of the rows that are fitted does not fall at a step. Expert k keeps its number
+    when it is split, and the new one is the last: ``((0, 2), 1)`` grew from ``(0, 1)``.
 
     Parameters
     ----------
@@ -80,6 +84,9 @@ def grow_tree(
     patience : int, default=0
         Further steps that may fail to improve on the best before the growth ends. One split
         alone may gain nothing where two in turn do.
+    rearrange : bool, default=True
+        Whether subtrees change places. Without it the tree of a step is that of the step before
+        with one leaf split.
     search : MultiStart or None
         For the mixtures of two; the default is a small one.
     sample_weight, offset, exposure, trials, groups
@@ -87,8 +94,8 @@ def grow_tree(
     random_state : int, default=0
         Of the searches and of the rows held out.
     callback : callable or None
-        ``callback(record)`` after every fit, with what a line of `TreeGrowth.candidates` holds
-        and ``n_experts``. True ends the growth with the steps taken so far.
+        ``callback(record)`` after every fit, with ``step``, ``n_experts``, ``tree``, ``loglik``
+        and ``split`` (-1 of a rearrangement). True ends the growth with the steps taken so far.
 
     Returns
     -------
@@ -124,7 +131,7 @@ def grow_tree(
     grower = _Grower(
         template, rows, part, held_out, random_state, SEARCH if search is None else search, callback
     )
-    ended = grower.grow(int(max_experts), int(patience))
+    ended = grower.grow(int(max_experts), int(patience), bool(rearrange))
     settings = {"max_experts": max_experts, "patience": patience, "random_state": random_state}
     return grower.result(ended, settings)
 
@@ -144,7 +151,7 @@ class _Grower:
         self.tried: list[dict] = []
         self.stopped = False
 
-    def grow(self, max_experts: int, patience: int) -> str:
+    def grow(self, max_experts: int, patience: int, rearrange: bool) -> str:
         """Take steps; says why they ended."""
         one = quiet_fit(on_tree(self.template, None, 1), self.rows)
         self.steps.append(self._scored(one, -1))
@@ -152,27 +159,27 @@ class _Grower:
         while len(self.steps) < max_experts:
             best = min(step.score for step in self.steps)
             step = self._step(self.steps[-1])
-            if self.stopped:
-                return "stopped"
-            if step is None:
-                return "no gain"
-            improves = step.score < best
-            failures = 0 if improves else failures + 1
+            if step is None or self.stopped:
+                return "stopped" if self.stopped else "no gain"
+            if rearrange:
+                step = self._rearranged(step)
+            failures = 0 if step.score < best else failures + 1
             if failures > patience:
                 return "no gain"
-            self.tried[self._places[step.split]]["taken"] = True
+            self.tried[-self.steps[-1].model.n_experts_ + step.split]["taken"] = True
             self.steps.append(step)
+            if self.stopped:
+                return "stopped"
         return "max_experts"
 
     def _step(self, last: _Fit) -> _Fit | None:
         """The best regular fit with one leaf of the last one split; None if there is none."""
         found = []
-        self._places = {}
         for k in range(last.model.n_experts_):
             record: dict[str, Any] = dict.fromkeys(("loglik", "score", "gain"), np.nan)
             record |= {"step": len(self.steps) - 1, "split": k}
             record |= {"regular": False, "taken": False, "note": ""}
-            fit = None
+            self.tried.append(record)
             try:
                 model = split_leaf(self.template, last.model, k, self.rows, self.search)
             except ValueError as error:
@@ -182,16 +189,30 @@ class _Grower:
                 fit = self._scored(model, k)
                 record |= {"loglik": model.loglik_, "score": fit.score, "regular": fit.regular}
                 record["gain"] = last.score - fit.score
-            self._places[k] = len(self.tried)
-            self.tried.append(record)
-            if self.callback is not None and self.callback(
-                {**record, "n_experts": last.model.n_experts_ + 1}
-            ):
-                self.stopped = True
+                if fit.regular and _not_below(model, last.model):
+                    found.append(fit)
+            tree = trees.with_leaf_split(last.model.gate_tree_, k)
+            self._told(tree, last.model.n_experts_ + 1, record["loglik"], k)
+            if self.stopped:
                 return None
-            if fit is not None and fit.regular and _not_below(fit.model, last.model):
-                found.append(fit)
         return min(found, key=lambda fit: fit.score) if found else None
+
+    def _rearranged(self, step: _Fit) -> _Fit:
+        def told(tree, fit):
+            self._told(tree, fit.n_experts_, fit.loglik_, -1)
+            return self.stopped
+
+        model = rearranged(self.template, step.model, self.rows, told)
+        if model is step.model:
+            return step
+        return self._scored(model, step.split)._replace(rearranged=True)
+
+    def _told(self, tree, n_experts, loglik, split):
+        """Tell the callback of a fit; it may stop the growth."""
+        if self.callback is None:
+            return
+        record = {"step": len(self.steps) - 1, "n_experts": n_experts, "tree": tree}
+        self.stopped = bool(self.callback({**record, "loglik": loglik, "split": split}))
 
     def _scored(self, model, split) -> _Fit:
         if self.test_rows is None:
@@ -212,6 +233,7 @@ class _Grower:
                 "n_experts": [step.model.n_experts_ for step in self.steps],
                 "tree": [step.model.gate_tree_ for step in self.steps],
                 "split": [step.split for step in self.steps],
+                "rearranged": [step.rearranged for step in self.steps],
                 "loglik": [step.model.loglik_ for step in self.steps],
                 "n_free": [step.model.n_free_ for step in self.steps],
                 "score": scores,

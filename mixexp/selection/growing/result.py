@@ -23,13 +23,13 @@ class TreeGrowth:
     ----------
     table : DataFrame
         One line for each step, from one expert on: n_experts; tree; split, the expert that was
-        split (-1 at the first); loglik and n_free of the fit; score of the criterion, smaller is
-        better; gain, the fall of the score; heldout_loglik per held-out unit (NaN without held-out
-        rows); regular; status; chosen.
+        split (-1 at the first); rearranged, whether subtrees changed places then; loglik and
+        n_free of the fit; score of the criterion, smaller is better; gain, the fall of the score;
+        heldout_loglik per held-out unit (NaN without held-out rows); regular; status; chosen.
     candidates : DataFrame
-        One line for each split that was tried: step (the line of the table that it starts from),
-        split, loglik, score, gain, regular, taken, note (why there is no fit). Those of the last
-        step say why the growth ended there.
+        One line for each split that was tried, before any rearrangement: step (the line of the
+        table that it starts from), split, loglik, score, gain, regular, taken, note (why there is
+        no fit). Those of the last step say why the growth ended there.
     criterion : str
         Title of what decided.
     chosen : int
@@ -81,7 +81,8 @@ class TreeGrowth:
         if self.chosen == 0:
             return ""
         row = self.table.loc[self.chosen]
-        return f"Its last split, of expert {row['split']}, {self._gained(row['gain'])}."
+        moved = ", after which subtrees changed places," if row["rearranged"] else ","
+        return f"Its last split, of expert {row['split']}{moved} {self._gained(row['gain'])}."
 
     def _gained(self, gain: float) -> str:
         if self.held_out is not None:

@@ -12,6 +12,7 @@ from mixexp.gates import trees
 from mixexp.selection import criteria_table, grow_tree
 from mixexp.selection.growing.splits import split_leaf
 from mixexp.selection.study.chains import StudyRows
+from tests.unit.gates.test_hierarchical import LINES, planted
 
 QUICK = MultiStart(0.2, max_rounds=0)
 
@@ -29,7 +30,9 @@ def three_regimes(n, seed=0, p=1):
 def grown():
     X, y, labels = three_regimes(250, p=2)
     seen = []
-    growth = grow_tree(MoERegressor(), X, y, max_experts=6, search=QUICK, callback=seen.append)
+    growth = grow_tree(
+        MoERegressor(), X, y, max_experts=6, search=QUICK, rearrange=False, callback=seen.append
+    )
     return growth, X, y, labels, seen
 
 
@@ -105,9 +108,41 @@ def test_a_mixture_in_the_leafs_place_is_no_worse_before_any_refit():
 def test_the_same_seed_is_the_same_tree_and_order_of_rows_does_not_matter(grown):
     growth, X, y, *_ = grown
     order = np.random.default_rng(1).permutation(len(y))
-    again = grow_tree(MoERegressor(), X[order], y[order], max_experts=6, search=QUICK)
+    again = grow_tree(
+        MoERegressor(), X[order], y[order], max_experts=6, search=QUICK, rearrange=False
+    )
     assert again.tree == growth.tree
     assert_allclose(again.table["loglik"], growth.table["loglik"], rtol=1e-9)
+
+
+def test_subtrees_change_places_until_the_planted_tree_is_found():
+    X, y, _, prob = planted(600)
+    greedy, growth = (
+        grow_tree(MoERegressor(), X, y, max_experts=4, search=QUICK, rearrange=rearrange)
+        for rearrange in (False, True)
+    )
+    assert growth.model.loglik_ > greedy.model.loglik_ + 50
+    assert growth.table["rearranged"].iloc[-1]
+    assert not greedy.table["rearranged"].any()
+    assert np.all(np.diff(growth.table["loglik"]) > 0)
+    order = [int(np.abs(growth.model.coef_ - line[1:]).sum(axis=1).argmin()) for line in LINES]
+    pairs = {frozenset(order[:2]), frozenset(order[2:])}
+    assert {frozenset(branch) for branch in growth.model.gate_nodes_[0].branches} == pairs
+    assert np.abs(growth.model.gate_proba(X)[:, order] - prob).mean() < 0.04
+    assert "subtrees changed places" in growth.headline()
+
+
+@pytest.mark.parametrize("K", [3, 4, 5])
+def test_exchanges_reach_every_binary_tree(K):
+    tree = trees.in_order(trees.balanced(K, 2))
+    known, new = {tree}, [tree]
+    while new:
+        found = {other for one in new for other in trees.exchanges(one)}
+        assert all(sorted(trees.leaves(one)) == list(range(K)) for one in found)
+        assert all(one not in trees.exchanges(one) for one in found)
+        new = list(found - known)
+        known |= found
+    assert len(known) == {3: 3, 4: 15, 5: 105}[K]  # (2 K - 3)!!
 
 
 def test_weights_repeat_rows():
