@@ -195,34 +195,6 @@ def test_two_planted_experts_are_recovered(family):
     assert np.abs(z).max() < 4
 
 
-@pytest.fixture(scope="module")
-def tone():
-    from mixexp.datasets import load_tone
-
-    X, y = load_tone(return_X_y=True)
-    return X, y
-
-
-@pytest.mark.parametrize("outliers", [5, 10])
-def test_t_experts_escape_outliers_and_gaussian_ones_do_not(tone, outliers):
-    X, y = tone
-    X = np.vstack([X, np.zeros((outliers, 1))])
-    y = np.concatenate([y, np.full(outliers, 4.0)])
-    robust = MoERegressor(2, expert="student", gate="constant", random_state=0).fit(X, y)
-    order = np.argsort(robust.coef_[:, 0])
-    assert_allclose(robust.coef_[order, 0], [0.0, 1.0], atol=0.06)
-    plain = MoERegressor(2, gate="constant").fit(X, y)
-    off = np.abs(np.sort(plain.coef_[:, 0]) - [0.0, 1.0]).max()
-    assert off > 0.15
-
-
-def test_t_experts_of_the_tone_data(tone):
-    X, y = tone
-    model = MoERegressor(2, expert="student").fit(X, y)
-    assert model.loglik_ >= 229.84  # 229.891: independent EM runs from many starts
-    assert_allclose(np.sort(model.coef_[:, 0]), [0.027, 0.999], atol=2e-3)
-
-
 @pytest.mark.parametrize("expert", [StudentExpert(), SkewNormalExpert()], ids=["t", "skew"])
 def test_a_family_never_ends_below_the_gaussian_one(expert):
     rng = np.random.default_rng(8)
