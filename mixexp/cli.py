@@ -94,6 +94,7 @@ def _add_study(add: argparse.ArgumentParser) -> None:
     option("--force", action="store_true", help="write into a folder that holds other files")
     for name in ("weights", "exposure", "offset", "trials"):
         option(f"--{name}", metavar="COLUMN", help=f"column of {name}")
+    option("--groups", metavar="COLUMN", help="column of labels: rows that share one expert")
     option("--gate-columns", type=_names, default=(), help="columns of the gate (all)")
     option("--expert-columns", type=_names, default=(), help="columns of the experts (all)")
     option("--categorical", type=_names, default=(), help="columns to treat as categories")
@@ -219,7 +220,7 @@ def study(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     roles = Roles(
         options.target, options.family, options.weights, options.exposure, options.offset,
         options.trials, options.gate_columns, options.expert_columns, options.categorical,
-        options.keep, options.drop,
+        options.keep, options.drop, options.groups,
     )  # fmt: skip
     plan = StudyPlan(
         None if options.experts is None else parse_experts(options.experts), options.criterion,

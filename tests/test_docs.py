@@ -24,6 +24,8 @@ PUBLIC_PACKAGES = (
     "mixexp.experts",
     "mixexp.penalties",
     "mixexp.inference",
+    "mixexp.explain",
+    "mixexp.plotting",
     "mixexp.theory",
 )
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
@@ -143,6 +145,16 @@ def test_every_page_is_in_the_table_of_contents() -> None:
     index = (DOCS / "index.rst").read_text(encoding="utf-8")
     pages = {page.stem for page in [*DOCS.glob("*.rst"), *DOCS.glob("*.md")]} - {"index"}
     assert all(re.search(rf"^   {page}$", index, re.MULTILINE) for page in pages)
+
+
+@pytest.mark.parametrize("package", ["inference", "explain", "plotting", "selection", "theory"])
+def test_every_public_name_has_a_row_of_the_reference(package) -> None:
+    """Names of `mixexp` itself are listed by the template of its page."""
+    text = (DOCS / "api.rst").read_text(encoding="utf-8")
+    module = importlib.import_module(f"mixexp.{package}")
+    rows = set(re.findall(r"^   (?:\w+\.)*(\w+)$", text, re.MULTILINE))
+    names = {name for name in module.__all__ if callable(getattr(module, name))}
+    assert names - rows - set(mixexp._PUBLIC) == set()
 
 
 def test_formulas_of_the_criteria_are_those_of_the_page() -> None:

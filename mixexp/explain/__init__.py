@@ -9,6 +9,7 @@ from mixexp.explain.calibration import (
     normal_envelope,
     pit_histogram,
 )
+from mixexp.explain.diagnosis import Diagnosis, diagnose
 from mixexp.explain.explanation import Explanation, explain
 from mixexp.explain.influence import Influence, influence
 from mixexp.explain.leverage import Leverage, leverage
@@ -22,6 +23,7 @@ from mixexp.explain.residuals import Worm, quantile_residuals, refitted_envelope
 
 __all__ = [
     "ClassCalibration",
+    "Diagnosis",
     "Envelope",
     "Explanation",
     "GateCalibration",
@@ -32,6 +34,7 @@ __all__ = [
     "RowUncertainty",
     "Worm",
     "class_calibration",
+    "diagnose",
     "explain",
     "gate_calibration",
     "influence",

@@ -17,6 +17,7 @@ from mixexp.explain.calibration import (
     pit_histogram,
     residuals_of_cdf,
 )
+from mixexp.explain.diagnosis import Diagnosis, diagnose
 from mixexp.explain.diagnostics import (
     Line,
     PartialEffect,
@@ -48,6 +49,8 @@ class Explanation:
         Gate coefficients by name, one column per expert.
     sizes : DataFrame
         Effective rows, share and dispersion of every expert.
+    diagnosis : Diagnosis
+        Standard errors, calibration of the gate, influence and leverage, of all rows.
     shown_rows : int
         Rows used for the figures.
     """
@@ -62,6 +65,7 @@ class Explanation:
     residuals: Residuals | None = None
     pit: PITHistogram | None = None
     calibration: ClassCalibration | None = None
+    diagnosis: Diagnosis | None = None
     shown_rows: int = 0
 
 
@@ -89,6 +93,7 @@ def explain(model: TableModel, prepared: Prepared, *, random_state: int | None =
         experts=expert_table(estimator),
         gate=gate_table(estimator),
         sizes=size_table(estimator, prepared),
+        diagnosis=diagnose(model.estimator, prepared.X, prepared.y, **prepared.inputs),
         shown_rows=len(rows),
         **parts,
     )
@@ -112,6 +117,7 @@ def _checks(
     if model.classifies:
         proba = estimator.predict_proba(X)
         return {"calibration": class_calibration(proba, y, estimator.classes_)}
+    inputs = {k: v for k, v in inputs.items() if k != "groups"}
     residuals = residuals_of_cdf(
         estimator.cdf(X, y, **inputs),
         estimator.cdf_left(X, y, **inputs),

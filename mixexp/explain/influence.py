@@ -187,16 +187,24 @@ def _leaves(params):
             yield part, field, np.asarray(values)
 
 
+def _head(part, k, labels):
+    """Whose parameter it is: an expert, or a row of the gate."""
+    named = labels[k] if k < len(labels) else f"expert {k}"
+    own = named == f"expert {k}"
+    return f"{part} {k}" if own else named if part == "expert" else f"{part} {named}"
+
+
 def parameter_names(model: Any) -> list[str]:
     """Names such as "gate 1: E", "expert 0: (intercept)" and "expert 1: dispersion"."""
     columns = {
         "gate": ["(intercept)", *map(str, model.gate_feature_names_)],
         "expert": ["(intercept)", *map(str, model.expert_feature_names_)],
     }
+    labels = model._expert_labels()
     names = []
     for part, field, values in _leaves(_in_user_units(model, model._params_)):
         for place in np.ndindex(values.shape):
-            head = f"{part} {place[0]}" if place else part
+            head = _head(part, place[0], labels) if place else part
             if field == "coef":
                 inside = "".join(f"[{i}]" for i in place[1:-1] if values.ndim > 2)
                 inside = "" if values.ndim == 3 and values.shape[1] == 1 else inside

@@ -32,7 +32,8 @@ class Leverage:
     high : ndarray of bool of shape (n, K)
         Beyond three times the mean, with the mean over the expert's effective rows.
     experts : DataFrame
-        One row per expert: effective rows, coefficients, largest hat value and its row.
+        One row per expert, by its name (a context's own): effective rows, coefficients, largest
+        hat value and its row.
     """
 
     hat: Floats
@@ -63,7 +64,8 @@ def leverage(model: Any, X: Any, y: Any, *, sample_weight: Any = None, **inputs:
     Raises
     ------
     ValueError
-        For classes, whose experts are no weighted regressions of one response; for a fit with a
+        For classes and families in several predictors, whose experts are no weighted regressions
+        of one response; for a fit with a
         prior on the rows' experts where that is not given.
     """
     if hasattr(model, "classes_"):
@@ -100,7 +102,7 @@ def leverage(model: Any, X: Any, y: Any, *, sample_weight: Any = None, **inputs:
             "effective rows": mass, "coefficients": sizes, "largest": hat.max(axis=0),
             "row": hat.argmax(axis=0),
         },
-        index=pd.Index([f"expert {k + 1}" for k in range(len(sizes))]),
+        index=pd.Index(model._expert_labels()),
     )  # fmt: skip
     return Leverage(hat, sizes, high, table)
 
@@ -116,5 +118,10 @@ def _information(inner, params, rows, resp, weight):
             None if offset is None else offset[block],
             None if rows.trials is None else rows.trials[block],
         )  # fmt: skip
+        if not hasattr(stats, "gram"):
+            raise ValueError(
+                "leverage needs experts that are weighted regressions, such as GaussianExpert or "
+                f"PoissonExpert; {type(inner.expert).__name__} has no hat values. See influence."
+            )
         total = stats.gram if total is None else total + stats.gram
     return total

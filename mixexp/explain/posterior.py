@@ -30,12 +30,15 @@ class GateCalibration:
         Rows in each bin.
     z : tuple of ndarray
         Differences in standard errors.
+    experts : tuple of str
+        Names of the experts.
     """
 
     gate: tuple[Floats, ...]
     posterior: tuple[Floats, ...]
     error: tuple[Floats, ...]
     counts: tuple[Floats, ...]
+    experts: tuple[str, ...] = ()
 
     @property
     def z(self) -> tuple[Floats, ...]:
@@ -84,7 +87,9 @@ def gate_calibration(
         raise ValueError(f"bins must lie between 1 and the number of rows, {n}; got {bins!r}.")
     weight = np.ones(n) if sample_weight is None else np.asarray(sample_weight, dtype=float)
     found = [_binned(gate[:, k], posterior[:, k], weight, bins) for k in range(gate.shape[1])]
-    return GateCalibration(*(tuple(part) for part in zip(*found, strict=True)))
+    means, posterior_means, spread, counts = (tuple(part) for part in zip(*found, strict=True))
+    names = tuple(model._expert_labels())
+    return GateCalibration(means, posterior_means, spread, counts, names)
 
 
 def _binned(
@@ -174,7 +179,7 @@ def row_uncertainty(
             "rows": rows, "share": share, "mean_posterior": posterior, "odds": odds,
             "entropy": weight @ parts,
         },
-        index=pd.Index([f"expert {k + 1}" for k in range(K)]),
+        index=pd.Index(model._expert_labels()),
     )  # fmt: skip
     separation = 1.0 if K == 1 else 1 - total / (weight.sum() * np.log(K))
     return RowUncertainty(1 - largest, parts.sum(axis=1), assigned, table, total, separation)

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mixexp._component import EXPERTS, GATES, resolve
 from mixexp.estimators import MoEClassifier, MoERegressor
+from mixexp.explain import diagnose
 from mixexp.formula.encoding import Encoding, Roles
 from mixexp.formula.face import FrameFace
 from mixexp.formula.frames import as_frame, check_columns
@@ -219,8 +220,33 @@ class FormulaMoE(FrameFace, MetaEstimatorMixin, BaseEstimator):
         NotRegularError
             If the fit is no regular optimum, so that there are no standard errors.
         """
+        coded, weight, settings = self._of_fit(data, sample_weight, settings)
+        return self.estimator_.inference(coded.X, coded.y, weight, **settings, **coded.inputs)
+
+    def diagnose(self, data, sample_weight=None, **settings):
+        """Standard errors, residuals, calibration, influence and leverage of the fit, at once.
+
+        Parameters
+        ----------
+        data, sample_weight
+            As for `inference`.
+        **settings
+            As for `mixexp.explain.diagnose`: ``covariance``, ``groups``, ``random_state`` ...
+
+        Returns
+        -------
+        Diagnosis
+            What does not exist at this fit is None, with its reason in ``refused``. Rows are those
+            without missing values, in their order.
+        """
+        coded, weight, settings = self._of_fit(data, sample_weight, settings)
+        settings = {"sample_weight": weight} | settings | coded.inputs
+        return diagnose(self.estimator_, coded.X, coded.y, **settings)
+
+    def _of_fit(self, data, sample_weight, settings):
+        """Coded rows of the fit, their weights, and the settings with the groups of these rows."""
         check_is_fitted(self, "estimator_")
-        frame = as_frame(data)
+        frame, settings = as_frame(data), dict(settings)
         given = self._weight(sample_weight, len(frame))
         coded = self._rows(frame, response=True, missing=self.missing)
         weight = coded.weight if given is None else given[coded.kept]
@@ -233,7 +259,7 @@ class FormulaMoE(FrameFace, MetaEstimatorMixin, BaseEstimator):
             if groups.shape != (len(frame),):
                 raise ValueError(f"groups has shape {groups.shape} for {len(frame)} rows.")
             settings["groups"] = groups[coded.kept]
-        return self.estimator_.inference(coded.X, coded.y, weight, **settings, **coded.inputs)
+        return coded, weight, settings
 
     def score(self, data, y=None, sample_weight=None):
         """Coefficient of determination; accuracy for classes.

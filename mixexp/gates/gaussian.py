@@ -168,6 +168,15 @@ class GaussianGate(Gate):
         factor = vector[..., K + K * p :].reshape(*lead, K, structure.size(p))
         return GaussianGateParams(logit, mean, structure.unpack(factor, p))
 
+    def contrasts(self, params, names, reference):
+        """Centred log weights, centres, and the entries of the covariances' factors."""
+        K, p = params.mean.shape
+        size = self.structure(p).pack(params.factor).shape[-1]
+        labels = [f"gate {k}: log weight" for k in range(K)]
+        labels += [f"gate {k}: centre of {names[j]}" for k in range(K) for j in range(p)]
+        labels += [f"gate {k}: factor[{a}]" for k in range(K) for a in range(size)]
+        return labels, np.eye(len(labels))
+
     def n_free(self, params):
         K, p = params.mean.shape
         return K - 1 + K * p + self.structure(p).n_free(K, p)

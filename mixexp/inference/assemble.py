@@ -129,10 +129,10 @@ def _check_regular(fitted, kind):
             f"{model.kinked.title} is not twice differentiable in its parameters: there is no "
             f"information matrix, and no {kind!r} covariance. Use covariance='bootstrap'."
         )
-    for part, what in ((model.gate, "gate"), (model.expert, "experts")):
+    for part, what in ((model.gate, "gate carries"), (model.expert, "experts carry")):
         if is_active(getattr(part, "penalty", None)):
             raise NotRegularError(
-                f"The {what} carry the penalty {part.penalty!r}: their estimates are biased "
+                f"The {what} the penalty {part.penalty!r}: their estimates are biased "
                 "towards zero, and standard errors from the information do not account for it. "
                 "Refit without it on the chosen columns and other rows (sample splitting: "
                 "mixexp.selection.split_inference), or use covariance='bootstrap', which shows the "
@@ -141,8 +141,8 @@ def _check_regular(fitted, kind):
     if fitted.status is Status.SEPARATED:
         raise NotRegularError(
             "The gate separates: some of its slopes grow without bound, and their standard errors "
-            "do not exist. Fit with SoftmaxGate(penalty=L2(1e-3)), or use covariance='bootstrap' "
-            "for the experts, whose estimates stay valid."
+            "do not exist. Use covariance='bootstrap' for the experts, whose estimates stay valid; "
+            "SoftmaxGate(penalty=L2(1e-3)) keeps the slopes finite, but has no standard errors."
         )
     if fitted.status is Status.DEGENERATE:
         raise NotRegularError(

@@ -18,6 +18,7 @@ from ..em.rows import Scaling
 
 STEP = 1e-6
 RANK = 1e-7
+INDEPENDENT = 1e-6  # of a row of length one, beyond differences' rounding
 
 
 class Coordinates(NamedTuple):
@@ -47,6 +48,10 @@ def coordinates(model: MoEModel, params: MoEParams, columns, reference: int = 0)
     vector = model.pack(params)
     free = _free_directions(model, params, vector)
     forms = _jacobian(report.value, vector, free)
+    if forms.shape[0] > forms.shape[1]:  # of what determines one another the first is reported
+        keep = _independent(forms)
+        names, forms = [names[i] for i in keep], forms[keep]
+        report.forms = report.forms[keep]
     if forms.shape[0] != forms.shape[1]:
         raise ValueError(
             f"{forms.shape[0]} parameters are reported of {forms.shape[1]} free ones: "
@@ -112,6 +117,21 @@ def _jacobian(function, vector, directions):
     return np.column_stack(
         [(function(vector + step) - function(vector - step)) / (2 * STEP) for step in moved]
     )
+
+
+def _independent(forms):
+    """Positions of the rows that the rows before them do not span."""
+    rows = forms / np.maximum(np.linalg.norm(forms, axis=1, keepdims=True), 1e-300)
+    keep: list[int] = []
+    basis = np.zeros((0, forms.shape[1]))
+    for i, row in enumerate(rows):
+        rest = row - basis.T @ (basis @ row)
+        rest -= basis.T @ (basis @ rest)
+        size = np.linalg.norm(rest)
+        if size > INDEPENDENT:
+            keep.append(i)
+            basis = np.vstack([basis, rest / size])
+    return keep
 
 
 def _is_affine(report, vector, basis):

@@ -3,7 +3,12 @@
 from mixexp.plotting.checks import plot_calibration, plot_residuals
 from mixexp.plotting.criteria import plot_criteria, plot_criterion_curves
 from mixexp.plotting.dendrogram import plot_dendrogram
-from mixexp.plotting.diagnostics import plot_gate_calibration, plot_influence, plot_worm
+from mixexp.plotting.diagnostics import (
+    plot_gate_calibration,
+    plot_influence,
+    plot_uncertainty,
+    plot_worm,
+)
 from mixexp.plotting.model import plot_fit_lines, plot_gate_regions, plot_partial_effects
 from mixexp.plotting.path import plot_path
 from mixexp.plotting.path_scores import plot_path_curves, plot_path_surface
@@ -31,5 +36,6 @@ __all__ = [
     "plot_slope",
     "plot_stability",
     "plot_tree",
+    "plot_uncertainty",
     "plot_worm",
 ]

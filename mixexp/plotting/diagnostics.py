@@ -1,4 +1,4 @@
-"""Worm plots, influence, and the reliability of a gate."""
+"""Worm plots, influence, and the reliability and certainty of a gate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mixexp.plotting._style import GRID, MUTED, axes, colour, label, legend
+from mixexp.plotting._style import GRID, MUTED, axes, colour, label, legend, plain
 
 
 def plot_worm(worm: Any, ax: Any = None) -> Any:
@@ -28,7 +28,7 @@ def plot_worm(worm: Any, ax: Any = None) -> Any:
     q = worm.theoretical
     ax.fill_between(q, worm.lower, worm.upper, color=GRID, lw=0, label="95 % band")
     ax.axhline(0, color=MUTED, lw=0.8)
-    ax.scatter(q, worm.deviation, s=10, color=colour(0), lw=0, alpha=0.8)
+    ax.scatter(q, worm.deviation, s=10, color=colour(0), lw=0, alpha=0.8, rasterized=len(q) > 2000)
     ax.plot(q, np.polynomial.polynomial.polyval(q, worm.coefficients), color=colour(1), lw=1.5)
     reach = 1.1 * max(np.abs(worm.deviation).max(), 0.3)
     ax.set_ylim(-reach, reach)
@@ -37,7 +37,7 @@ def plot_worm(worm: Any, ax: Any = None) -> Any:
     return ax
 
 
-def plot_influence(influence: Any, ax: Any = None, names: int = 5) -> Any:
+def plot_influence(influence: Any, ax: Any = None, names: Any = 5) -> Any:
     """Cook's distances of the rows, the largest ones with their positions.
 
     Parameters
@@ -46,8 +46,8 @@ def plot_influence(influence: Any, ax: Any = None, names: int = 5) -> Any:
         From `mixexp.explain.influence`.
     ax : Axes, optional
         Where to draw.
-    names : int
-        Rows that are numbered.
+    names : int or sequence of str
+        How many of the largest are numbered; or what all rows are called (five are named then).
 
     Returns
     -------
@@ -57,9 +57,16 @@ def plot_influence(influence: Any, ax: Any = None, names: int = 5) -> Any:
     ax = axes(ax)
     cook = np.nan_to_num(influence.cook)
     ax.vlines(np.arange(len(cook)), 0, cook, color=colour(0), lw=1)
-    for row in influence.largest(names):
+    called = range(len(cook)) if isinstance(names, int) else names
+    marked = influence.largest(names if isinstance(names, int) else 5)
+    for row in marked[cook[marked] > 0.05 * cook.max()]:  # others would only overlap
         ax.annotate(
-            str(row), (row, cook[row]), (0, 3), textcoords="offset points", ha="center", fontsize=8
+            str(called[row]),
+            (row, cook[row]),
+            (0, 3),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
         )
     ax.set_ylim(0, 1.12 * max(cook.max(), 1e-12))
     label(ax, "Row", "Cook's distance", "Influence on the fit")
@@ -83,12 +90,54 @@ def plot_gate_calibration(calibration: Any, ax: Any = None) -> Any:
     """
     ax = axes(ax)
     ax.plot([0, 1], [0, 1], color=MUTED, lw=0.8)
+    names = calibration.experts or [f"expert {k}" for k in range(len(calibration.gate))]
     for k, (gate, posterior, error) in enumerate(
         zip(calibration.gate, calibration.posterior, calibration.error, strict=True)
     ):
         ax.errorbar(
-            gate, posterior, 2 * error, fmt="o", ms=4, lw=1, color=colour(k), label=f"expert {k}"
+            gate,
+            posterior,
+            2 * error,
+            fmt="o",
+            ms=4,
+            lw=1,
+            color=colour(k),
+            label=plain(names[k], 22),
         )
     label(ax, "Gate probability", "Mean posterior probability", "Calibration of the gate")
+    legend(ax, loc="upper left")
+    return ax
+
+
+def plot_uncertainty(uncertainty: Any, ax: Any = None, *, names: Any = None, bins: int = 20) -> Any:
+    """Histogram of the rows' largest posterior probabilities, by the expert that has it.
+
+    Parameters
+    ----------
+    uncertainty : RowUncertainty
+        From `mixexp.explain.row_uncertainty`.
+    ax : Axes, optional
+        Where to draw.
+    names : sequence of str, optional
+        What the experts are called; by default as in ``uncertainty.experts``.
+    bins : int
+
+    Returns
+    -------
+    Axes
+        The drawing; rows on the left belong to no expert for sure.
+    """
+    ax = axes(ax)
+    names = list(uncertainty.experts.index) if names is None else names
+    K = len(names)
+    largest = [1 - uncertainty.uncertainty[uncertainty.assigned == k] for k in range(K)]
+    ax.hist(
+        largest, bins=np.linspace(1 / K, 1, bins + 1), stacked=True,
+        color=[colour(k) for k in range(K)], label=[plain(name, 22) for name in names],
+        edgecolor="white", lw=0.4,
+    )  # fmt: skip
+    ax.set_xlim(1 / K, 1)
+    title = f"Separation {uncertainty.separation:.2f}"
+    label(ax, "Largest posterior probability", "Rows", title)
     legend(ax, loc="upper left")
     return ax

@@ -43,6 +43,7 @@ th:first-child, td:first-child { text-align:left; position:sticky; left:0; backg
   max-width:20rem; min-width:9rem; white-space:normal; overflow-wrap:anywhere; }
 td.text, th.text { text-align:left; }
 tr.chosen td, tr.chosen td:first-child { background:#eaf1f9; font-weight:600; }
+tr.head td { border-bottom:1px solid var(--muted); padding-top:.8rem; }
 tr.off td { color:var(--muted); }
 td b { color:var(--accent); }
 .figures { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from mixexp.explain.explanation import Explanation
 from mixexp.report import sections
 from mixexp.report.html import esc, facts, page
+from mixexp.report.precision import precision
 from mixexp.selection.merging.path import MergePath
 from mixexp.selection.study.result import StudyResult
 from mixexp.tables.model import TableModel
@@ -40,6 +41,10 @@ class TableStudy:
         The command that makes the report again.
     versions : mapping of str to str
     seed : int or None
+    data : mapping
+        Fingerprint of the file.
+    rows : sequence of int
+        Row of the file, counted from one without the header, of every row that was used.
     """
 
     result: StudyResult
@@ -56,6 +61,7 @@ class TableStudy:
     versions: Mapping[str, str]
     seed: int | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
+    rows: Sequence[int] = ()
 
     def to_json(self) -> str:
         """The machine-readable summary."""
@@ -74,6 +80,7 @@ class TableStudy:
 SECTIONS = (
     ("comparison", "Comparison", sections.comparison),
     ("model", "The chosen model", sections.chosen_model),
+    ("precision", "Precision", precision),
     ("effects", "What it predicts", sections.predictions),
     ("checks", "Checks", sections.checks),
     ("starts", "Starts", sections.starts),
@@ -116,6 +123,8 @@ def _facts(study: TableStudy) -> str:
         ("Parameters", f"{row['n_free']:.0f}"),
         ("Criterion", study.result.criterion_title),
     ]
+    if "groups" in data:
+        pairs.insert(1, ("Groups", f"{data['groups']:,}"))
     if data["total_weight"] != data["rows"]:
         pairs.insert(1, ("Sum of weights", f"{data['total_weight']:g}"))
     return facts(pairs)

@@ -12,6 +12,7 @@ from mixexp.plotting import (
     plot_partial_effects,
     plot_residuals,
 )
+from mixexp.report.diagnostics import further_checks, worm_figure
 from mixexp.report.figures import figure, grid
 from mixexp.report.html import esc, number, table
 
@@ -99,13 +100,17 @@ def check_figures(study: TableStudy) -> str:
             "Normal QQ plot of the quantile residuals",
             "Inside the band: as a normal sample would vary.",
         ),
+        worm_figure(residuals),
         figure(
             lambda ax: plot_residuals(residuals, "fitted", ax),
             "Quantile residuals against the predicted mean",
             "No pattern should remain; 95 % of the points belong inside the band.",
         ),
     ]
-    return f"<p>{esc(text)}</p>{grid(figures)}{_shown(study)}"
+    return (
+        "<h3>Does the law of the target hold?</h3>"
+        f"<p>{esc(text)}</p>{grid(figures)}{_shown(study)}{further_checks(study)}"
+    )
 
 
 def _class_checks(study: TableStudy) -> str:
@@ -128,8 +133,9 @@ def _class_checks(study: TableStudy) -> str:
     ]
     confusion = table(["True class", *[f"as {name}" for name in names]], rows)
     return (
-        f"<p>{esc(text)}</p>{grid([drawn])}<h3>Predicted against true classes</h3>{confusion}"
-        f"{_shown(study)}"
+        f"<h3>Are the class probabilities right?</h3><p>{esc(text)}</p>{grid([drawn])}"
+        f"<h3>Predicted against true classes</h3>{confusion}"
+        f"{_shown(study)}{further_checks(study)}"
     )
 
 

@@ -125,7 +125,7 @@ def study_table(
         study.best_estimator_,
         prepared.preprocessor,
         roles.target,
-        {k: v for k, v in roles.row_wise().items() if k != "weights"},
+        {k: v for k, v in roles.row_wise().items() if k not in ("weights", "groups")},
     )
     return TableStudy(
         result=study.result_,
@@ -148,6 +148,7 @@ def study_table(
         versions=versions(),
         seed=plan.seed,
         data=_fingerprint(Path(path)),
+        rows=[int(row) + 1 for row in prepared.rows],
     )
 
 
@@ -160,6 +161,8 @@ def _merging(result: StudyResult, prepared: Prepared) -> MergePath | None:
     table, settings = result.table, result.best_params_
     same = table["regular"] & (table["cell"] == table["cell"].iloc[result.chosen])
     sizes = table.loc[same, "n_experts"]
+    if "groups" in prepared.inputs:
+        return None  # merging takes the rows for independent
     own = settings.get("expert", prepared.families[0]) == "gaussian"
     measure = own and settings.get("gate", "softmax") == "softmax"
     if not len(sizes) or sizes.max() < (3 if measure else 4):

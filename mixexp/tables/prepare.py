@@ -26,8 +26,8 @@ class Roles:
     target : str
     family : str
         A member of `FAMILIES` or "auto".
-    weights, exposure, offset, trials : str or None
-        Columns of the row-wise inputs.
+    weights, exposure, offset, trials, groups : str or None
+        Columns of the row-wise inputs; ``groups`` holds labels of rows that share one expert.
     gate_columns, expert_columns : tuple of str
         Raw columns of each half; empty means all.
     categorical, keep, drop : tuple of str
@@ -45,10 +45,11 @@ class Roles:
     categorical: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    groups: str | None = None
 
     def row_wise(self) -> dict[str, str]:
         """Column names of the row-wise inputs that are given, by role."""
-        names = ("weights", "exposure", "offset", "trials")
+        names = ("weights", "exposure", "offset", "trials", "groups")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
@@ -72,6 +73,8 @@ class Prepared:
     gate_features, expert_features : list of str or None
         The model's columns of each half; None means all.
     notes : tuple of str
+    rows : ndarray of shape (n,)
+        Position in the table of every row that is used.
     """
 
     raw: pd.DataFrame
@@ -83,6 +86,7 @@ class Prepared:
     gate_features: list[str] | None
     expert_features: list[str] | None
     notes: tuple[str, ...]
+    rows: Any = None
 
     @property
     def classifies(self) -> bool:
@@ -111,6 +115,9 @@ def prepare(table: pd.DataFrame, roles: Roles) -> Prepared:
     _check_inputs(roles, families)
     preprocessor = TablePreprocessor.learn(candidates, roles.categorical, roles.keep)
     raw = candidates[[column.name for column in preprocessor.columns]].reset_index(drop=True)
+    gate: tuple[str, ...] | None = roles.gate_columns
+    if "groups" in inputs and not gate:
+        gate = _constant_within(raw, inputs["groups"], notes)
     return Prepared(
         raw=raw,
         X=preprocessor.transform(raw),
@@ -118,10 +125,30 @@ def prepare(table: pd.DataFrame, roles: Roles) -> Prepared:
         inputs=inputs,
         families=families,
         preprocessor=preprocessor,
-        gate_features=_half(preprocessor, roles.gate_columns),
+        gate_features=_half(preprocessor, gate) if gate is not None else [],
         expert_features=_half(preprocessor, roles.expert_columns),
         notes=tuple(notes) + preprocessor.notes,
+        rows=table.index.to_numpy(),
     )
+
+
+def _constant_within(raw: pd.DataFrame, groups: Any, notes: list[str]) -> tuple[str, ...] | None:
+    """Columns with one value within every group, which a gate may see; None without any."""
+    sizes = raw.groupby(groups).nunique(dropna=False).max()
+    names = tuple(name for name in raw.columns if sizes[name] == 1)
+    if len(names) == raw.shape[1]:
+        return ()
+    if not names:
+        notes.append(
+            "The gate sees a group once, and no column is constant within the groups: its "
+            "probabilities are the same for all."
+        )
+        return None
+    notes.append(
+        "The gate sees a group once, so it has the columns that are constant within the groups: "
+        f"{', '.join(names)}."
+    )
+    return names
 
 
 def _check_roles(table: pd.DataFrame, roles: Roles) -> None:
@@ -156,6 +183,9 @@ def row_wise_inputs(table: pd.DataFrame, roles: Roles) -> dict[str, Any]:
     """Weights, exposure, offset and trials as arrays, checked."""
     inputs = {}
     for role, name in roles.row_wise().items():
+        if role == "groups":
+            inputs[role] = _labels(table[name])
+            continue
         values = numbers(table[name], role)
         bound = {"weights": -1e-300, "exposure": 0.0, "trials": 0.0}.get(role)
         bad = values <= bound if bound is not None else np.zeros(len(values), bool)
@@ -170,6 +200,17 @@ def row_wise_inputs(table: pd.DataFrame, roles: Roles) -> dict[str, Any]:
             raise TableError(f"column {name!r} (weights) is zero in every row")
         inputs["sample_weight" if role == "weights" else role] = values
     return inputs
+
+
+def _labels(column: pd.Series[Any]) -> Any:
+    """Labels of groups as text."""
+    missing = column.isna().to_numpy()
+    if missing.any():
+        row = int(column.index[np.flatnonzero(missing)[0]])
+        raise TableError(
+            f"column {column.name!r} (groups) has no label in row {row + 1}; give every row one"
+        )
+    return as_text(column).to_numpy(dtype=str)
 
 
 def _check_inputs(roles: Roles, families: tuple[str, ...]) -> None:

@@ -1,0 +1,135 @@
+"""All checks of a fit at once: the parts are those of the single functions, or are refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from mixexp import L2, ContextualMoERegressor, MoEClassifier, MoERegressor, SoftmaxGate, moe
+from mixexp.explain import (
+    diagnose,
+    gate_calibration,
+    influence,
+    leverage,
+    quantile_residuals,
+    row_uncertainty,
+)
+from mixexp.plotting import plot_gate_calibration, plot_uncertainty
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rng = np.random.default_rng(3)
+    X = pd.DataFrame(rng.normal(size=(160, 2)), columns=["u", "v"])
+    first = rng.random(160) < 1 / (1 + np.exp(-1.5 * X["u"]))
+    y = np.where(first, 1 + 2 * X["u"], -1 - X["v"]) + 0.6 * rng.normal(size=160)
+    return X, y
+
+
+@pytest.fixture(scope="module")
+def fitted(rows):
+    X, y = rows
+    return MoERegressor(2).fit(X, y)
+
+
+def test_parts_are_those_of_the_single_functions(rows, fitted):
+    X, y = rows
+    found = diagnose(fitted, X, y)
+    assert not found.refused
+    assert_array_equal(found.inference.bse, fitted.inference(X, y).bse)
+    assert_array_equal(found.residuals.residuals, quantile_residuals(fitted, X, y).residuals)
+    assert_array_equal(found.influence.cook, influence(fitted, X, y).cook)
+    assert_array_equal(found.leverage.hat, leverage(fitted, X, y).hat)
+    assert_array_equal(found.gate.posterior, gate_calibration(fitted, X, y).posterior)
+    assert_array_equal(found.uncertainty.entropy, row_uncertainty(fitted, X, y).entropy)
+    assert found.pit.share.mean() == pytest.approx(1)
+    assert_allclose(found.worm.deviation.mean(), found.residuals.residuals.mean(), atol=1e-8)
+    assert "inference" in str(found).splitlines()[0]
+
+
+def test_weights_are_those_of_the_fit(rows):
+    X, y = rows
+    w = np.where(np.arange(len(y)) % 3 == 0, 2.0, 1.0)
+    twice = np.repeat(np.arange(len(y)), w.astype(int))
+    model = MoERegressor(2).fit(X, y, w)
+    weighted = diagnose(model, X, y, sample_weight=w)
+    repeated = diagnose(model, X.iloc[twice], y[twice])
+    assert_allclose(weighted.inference.bse, repeated.inference.bse, rtol=1e-6)
+    assert_allclose(weighted.uncertainty.total_entropy, repeated.uncertainty.total_entropy)
+    assert_allclose(weighted.leverage.n_coefficients, repeated.leverage.n_coefficients)
+
+
+def test_a_penalised_fit_says_why_it_has_no_standard_errors(rows):
+    X, y = rows
+    found = diagnose(MoERegressor(2, gate=SoftmaxGate(penalty=L2(0.01))).fit(X, y), X, y)
+    assert found.inference is None
+    assert "The gate carries the penalty" in found.refused["inference"]
+    assert found.influence is not None and found.gate is not None
+
+
+def test_many_rows_leave_out_what_takes_long(rows, fitted):
+    X, y = rows
+    found = diagnose(fitted, X, y, most_rows=100)
+    assert found.influence is None and found.leverage is None and found.inference is not None
+    assert "beyond 100 rows" in found.refused["influence"]
+    assert "mixexp.explain.leverage(model, X, y)" in found.refused["leverage"]
+
+
+def test_one_expert_has_no_gate(rows):
+    X, y = rows
+    found = diagnose(MoERegressor(1).fit(X, y), X, y)
+    assert found.gate is None and found.uncertainty is None and not found.refused
+    assert_allclose(found.leverage.n_coefficients, 3)
+
+
+def test_classes_have_their_calibration(rows):
+    X, y = rows
+    kind = np.where(y > 0, "high", "low")
+    found = diagnose(MoEClassifier(2, gate=SoftmaxGate(penalty=L2(0.01))).fit(X, kind), X, kind)
+    assert found.classes.confusion.sum() == len(kind)
+    assert found.residuals is None and found.leverage is None
+    assert "The gate carries the penalty" in found.refused["inference"]
+
+
+def test_groups_are_units_of_standard_errors(rows):
+    X, y = rows
+    groups = np.repeat(np.arange(40), 4)
+    model = MoERegressor(2, gate="constant").fit(X, y, groups=groups)
+    found = diagnose(model, X, y, groups=groups)
+    assert_array_equal(found.inference.bse, model.inference(X, y, groups=groups).bse)
+    assert found.residuals is not None and found.uncertainty is not None
+    assert {"gate", "influence", "leverage"} == set(found.refused)
+
+
+def test_a_formula_is_diagnosed_on_its_design(rows):
+    X, y = rows
+    frame = X.assign(y=y)
+    frame.loc[4, "u"] = np.nan
+    model = moe("y ~ u + v | u", frame, n_experts=2)
+    found = model.diagnose(frame)
+    assert_array_equal(found.inference.bse, model.inference(frame).bse)
+    assert len(found.influence.cook) == len(frame) - 1
+
+
+def test_contexts_are_called_by_their_names(rows):
+    X, y = rows
+    model = ContextualMoERegressor(["idle", "load"]).fit(X, y)
+    found = diagnose(model, X, y)
+    assert list(found.uncertainty.experts.index) == ["idle", "load"]
+    assert list(found.leverage.experts.index) == ["idle", "load"]
+    columns = set(found.influence.change)
+    assert {"gate idle: u", "load: v", "load: dispersion"} <= columns
+    for ax in (plot_gate_calibration(found.gate), plot_uncertainty(found.uncertainty)):
+        texts = [text.get_text() for text in ax.get_legend().get_texts()]
+        assert texts == ["idle", "load"]
+
+
+def test_the_histogram_of_certainty_holds_every_row(rows, fitted):
+    X, y = rows
+    found = row_uncertainty(fitted, X, y)
+    ax = plot_uncertainty(found)
+    heights = [sum(patch.get_height() for patch in part) for part in ax.containers]
+    assert sum(heights) == len(y)
+    assert_allclose(heights, found.experts["rows"])
