@@ -127,12 +127,13 @@ class MoEModel(NamedTuple):
 
     def log_likelihood(self, params, rows: Rows):
         """(U,) the units' terms of the objective: log p(y | x), or log p(x, y) of a joint gate."""
-        if rows.prior is not None:
-            joint = self.log_joint(params, rows) + self._log_prior(rows)
-            return log_sum_exp(joint) - self._log_admitted(self.log_gate(params, rows.X), rows)
         X_gate = self.gate_design(rows.unit_X)
-        gate = log_sum_exp(self.gate.log_joint(params.gate, X_gate))
-        return self.log_prob(params, rows) + gate - self._log_x_unit
+        gate = log_sum_exp(self.gate.log_joint(params.gate, X_gate)) - self._log_x_unit
+        if rows.prior is None:
+            return self.log_prob(params, rows) + gate
+        joint = self.log_joint(params, rows) + self._log_prior(rows)
+        known = self._log_admitted(self.log_gate(params, rows.X), rows)
+        return log_sum_exp(joint) - known + gate
 
     def _log_prior(self, rows: Rows):
         """(n, K) logarithms of the prior; -inf for an expert that a row excludes."""
@@ -189,12 +190,13 @@ class MoEModel(NamedTuple):
         gate_terms = self.gate.log_joint(params.gate, X_gate)
         densities = self.expert.log_density(params.expert, X_expert, y, offset, rows.trials)
         joint = gate_terms + rows.unit_sums(densities)
-        conditioned, more = {}, {}
+        conditioned, hidden = {}, None
         admitted = self.expert.log_admitted(params.expert, X_expert, y, offset, rows.trials)
         if admitted is not None:
             log_p = log_sum_exp(joint) - log_sum_exp(gate_terms + admitted)
-            conditioned = {"log_prior": admitted}
-            more = {"hidden": weight[:, None] * _hidden(gate_terms, admitted)}
+            hidden = weight[:, None] * _hidden(gate_terms, admitted)
+            if self.gate.conditional:
+                conditioned = {"log_prior": admitted}
         elif rows.prior is None:
             log_p = log_sum_exp(joint)
         else:
@@ -207,15 +209,24 @@ class MoEModel(NamedTuple):
         resp = resp * weight[:, None]
         loglik = weight @ log_p - self.log_units(rows)
         own = rows.spread(resp), rows.once(weight)
-        return PassResult(
-            np.asarray(loglik),
-            Statistics(
-                self.gate.statistics(params.gate, X_gate, resp, weight, **conditioned),
-                self.expert.statistics(
-                    params.expert, X_expert, y, *own, offset, rows.trials, **more
-                ),
-            ),
+        more = {} if hidden is None else {"hidden": hidden}
+        if hidden is None or conditioned:
+            gate = self.gate.statistics(params.gate, X_gate, resp, weight, **conditioned)
+        else:
+            gate = self._gate_statistics_with(hidden, params, X_gate, resp, weight)
+        expert = self.expert.statistics(
+            params.expert, X_expert, y, *own, offset, rows.trials, **more
         )
+        return PassResult(np.asarray(loglik), Statistics(gate, expert))
+
+    def _gate_statistics_with(self, hidden, params, X_gate, resp, weight):
+        """The gate's statistics of the rows and of those that truncation hid behind them.
+
+        Per unit of weight they are still those of the rows in the data.
+        """
+        more = weight + hidden.sum(axis=1)
+        stats = self.gate.statistics(params.gate, X_gate, resp + hidden, more)
+        return stats._replace(weight=np.asarray(weight.sum()))
 
     # --- batched over parameter sets --------------------------------------------------------
 

@@ -135,7 +135,9 @@ class BaseMoE(
         other = "expert_prior=" if prior is not None else "groups=" if groups is not None else None
         if truncated and other:
             raise ValueError(f"{other} and truncated rows do not go together; give one.")
-        if prior is not None or truncated:
+        if truncated:
+            gate = gate.for_truncation()
+        elif prior is not None and prior_likelihood == "conditional":
             gate = gate.for_prior()
         return gate, expert, rows._replace(prior=prior)
 

@@ -15,6 +15,9 @@ class Gate(Part):
     """Splits the input space softly: pi_k(x), k = 1..K; see `Part` for parameters and batches."""
 
     joint = False  # True for a gate that also models x
+    # True where `statistics` take ``log_prior`` (n, K): the gate's term of a row is then
+    # log pi_k - log sum_c omega_c pi_c, given what is known before y is seen
+    conditional = False
     closed_form = False  # True where a compiled M-step takes the shares of the responsibilities
     uses_columns = True  # False for a gate that ignores X
     needs_independent_columns = False  # True where collinear columns have no density
@@ -76,20 +79,34 @@ class Gate(Part):
         return None
 
     def for_prior(self):
-        """The gate as it is fitted where a prior of the rows' experts is given.
-
-        Its `statistics` then take ``log_prior`` (n, K): the gate's term of a row is conditional on
-        the prior, log pi_k - log sum_c omega_c pi_c.
+        """The gate as it is fitted where the likelihood is conditional on a prior of the experts.
 
         Raises
         ------
         ValueError
-            If the gate has no such statistics.
+            If its statistics cannot be `conditional`.
         """
+        if self.conditional:
+            return self
         raise ValueError(
-            "expert_prior= and truncated rows need gate='softmax', 'constant' or a known one; the "
-            f"gate is {type(self).__name__}."
+            f"prior_likelihood='conditional' is not for {type(self).__name__}. Take 'evidential', "
+            "which every gate has, or gate='softmax'."
         )
+
+    def for_truncation(self):
+        """The gate as it is fitted where rows are in the data because their y lies in an interval.
+
+        Raises
+        ------
+        ValueError
+            If it is joint: the columns of rows that truncation hid are not known to it.
+        """
+        if self.joint:
+            raise ValueError(
+                f"{type(self).__name__} models the columns of X, and truncation selects rows also "
+                "by their columns. Take gate='softmax' for truncated rows."
+            )
+        return self
 
     @abstractmethod
     def initial(self, K, q):

@@ -46,6 +46,7 @@ class KnownGate(Gate):
     """Base of gates that are not estimated: a family gives `probabilities` of rows."""
 
     known = True
+    conditional = True
     own_design = True
 
     @abstractmethod
@@ -54,9 +55,6 @@ class KnownGate(Gate):
 
     def for_starts(self):
         return SoftmaxGate()
-
-    def for_prior(self):
-        return self
 
     def design(self, X, columns, scaling):
         """(n, K) log probabilities; `IMPOSSIBLE` for a probability of zero."""

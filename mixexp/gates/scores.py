@@ -104,9 +104,6 @@ class ScoreGate(Gate):
             return self
         return clone(self).set_params(ridge=vanishing_ridge(n_distinct))
 
-    def for_prior(self):
-        return self
-
     def _strengths(self, q):
         """(D,) strengths of the ridges, per unit weight."""
         vanishing = 0.0 if self.ridge is None else self.ridge

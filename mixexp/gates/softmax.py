@@ -76,6 +76,7 @@ class SoftmaxGate(Gate):
     """
 
     centres_slopes = True
+    conditional = True
 
     def __init__(self, penalty=None, ridge=None, temperature=1.0, transform=None):
         self.penalty = penalty
@@ -126,9 +127,6 @@ class SoftmaxGate(Gate):
 
     def _logits(self, params, X):
         return linear(X, params.coef) / self.temperature
-
-    def for_prior(self):
-        return self
 
     def statistics(self, params, X, resp, weight, log_prior=None):
         logits = self._logits(params, X)
@@ -292,6 +290,9 @@ class ConstantGate(SoftmaxGate):
 
     def for_prior(self):
         """A softmax gate without columns: shares given a prior have no closed form."""
+        return SoftmaxGate()
+
+    def for_truncation(self):
         return SoftmaxGate()
 
     def m_step(self, params, stats):

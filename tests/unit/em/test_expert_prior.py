@@ -27,9 +27,9 @@ def two_regimes(seed, n=200, tagged=0.2):
     return x, y, z, prior
 
 
-def prepared(kind, prior, seed=0):
+def prepared(kind, prior, seed=0, gate="softmax"):
     x, y, _, _ = two_regimes(seed, len(prior))
-    model = MoERegressor(2)
+    model = MoERegressor(prior.shape[1], gate=gate)
     inner, rows = model._prepare(x, y, None, expert_prior=prior, prior_likelihood=kind)
     inner = inner._replace(prior_likelihood=kind)
     rng = np.random.default_rng(seed + 1)
@@ -39,11 +39,20 @@ def prepared(kind, prior, seed=0):
     return inner, rows, point
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_gradient_is_the_derivative_of_the_objective(kind):
-    prior = np.random.default_rng(5).random((60, 2))
-    prior[:10] = [1, 0]
-    inner, rows, point = prepared(kind, prior)
+@pytest.mark.parametrize(
+    ("kind", "gate"),
+    [
+        ("conditional", "softmax"),
+        ("evidential", "softmax"),
+        ("evidential", "gaussian"),
+        ("evidential", "hierarchical"),
+        ("evidential", "sigmoid"),
+    ],
+)
+def test_gradient_is_the_derivative_of_the_objective(kind, gate):
+    prior = np.random.default_rng(5).random((60, 3))
+    prior[:10] = [1, 0, 0]
+    inner, rows, point = prepared(kind, prior, gate=gate)
     engine = MemoryEngine(rows, inner)
     vector = inner.pack(point)[0]
 
@@ -171,5 +180,17 @@ def test_unusable_priors_are_refused():
     for given, message in cases:
         with pytest.raises(ValueError, match=message):
             MoERegressor(2).fit(x, y, **given)
-    with pytest.raises(ValueError, match="gate='softmax' or 'constant'"):
-        MoERegressor(2, gate="gaussian").fit(x, y, expert_prior=prior)
+    with pytest.raises(ValueError, match="'conditional' is not for GaussianGate"):
+        model = MoERegressor(2, gate="gaussian")
+        model.fit(x, y, expert_prior=prior, prior_likelihood="conditional")
+
+
+@pytest.mark.parametrize("gate", ["gaussian", "hierarchical", "sigmoid"])
+def test_every_gate_takes_the_evidential_likelihood(gate):
+    x, y, z, prior = two_regimes(6)
+    for order in ([0, 1], [1, 0]):
+        model = MoERegressor(2, gate=gate).fit(x, y, expert_prior=prior[:, order])
+        assert model.converged_
+        assert model.coef_[order.index(1), 1] > 1 > 0 > model.coef_[order.index(0), 1]
+        found = model.gate_proba(x).argmax(axis=1)
+        assert (np.array(order)[found] == z).mean() > 0.8

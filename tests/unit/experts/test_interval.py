@@ -49,12 +49,12 @@ def some_intervals(y, discrete=False, truncated=False):
     return intervals(lower, upper, truncated_below=low)
 
 
-def model_of(name, y_of=some_intervals, **settings):
+def model_of(name, y_of=some_intervals, gate="softmax", **settings):
     """A model, parameters and rows of intervals of a family."""
     case = problem("softmax", name)
     inputs = case.inputs
     y = case.y
-    estimator = MoERegressor(2, expert=name, start=case.labels())
+    estimator = MoERegressor(2, gate=gate, expert=name, start=case.labels())
     gate, expert, rows = estimator._checked(
         case.rows.X, y_of(y, discrete=EXPERTS[name]().discrete, **settings), None, **inputs
     )
@@ -89,6 +89,20 @@ def test_the_statistics_hold_the_gradient_of_the_likelihood(name, truncated):
     gradient = rows.n * model.gradient(stack([params]), stack([result.statistics]))[0]
     wanted = numeric_gradient(model, params, rows)
     assert_allclose(gradient, wanted, atol=2e-5 * (1 + np.abs(wanted).max()))
+
+
+@pytest.mark.parametrize("gate", ["constant", "hierarchical", "sigmoid"])
+def test_gates_count_the_rows_that_truncation_hid(gate):
+    model, params, rows = model_of("gaussian", gate=gate, truncated=True)
+    result = model.statistics(params, rows)
+    gradient = rows.n * model.gradient(stack([params]), stack([result.statistics]))[0]
+    wanted = numeric_gradient(model, params, rows)
+    assert_allclose(gradient, wanted, atol=2e-5 * (1 + np.abs(wanted).max()))
+
+
+def test_gates_that_model_the_columns_refuse_truncation():
+    with pytest.raises(ValueError, match="GaussianGate models the columns"):
+        model_of("gaussian", gate="gaussian", truncated=True)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -170,6 +184,8 @@ def test_truncation_and_censoring_are_undone():
     assert_allclose(model.coef_[order, 0], [-2, 1], atol=0.25)
     assert_allclose(model.scale_[order], [0.3, 0.5], atol=0.06)
     assert np.all(np.diff(model.objective_path_) > -1e-12)
+    tree = MoERegressor(2, gate="hierarchical").fit(X[kept], target)
+    assert_allclose(tree.loglik_, model.loglik_, rtol=1e-6)  # a tree of one split is a softmax
     naive = MoERegressor(2).fit(X[kept], cut)
     assert np.abs(np.sort(naive.intercept_) - [-1, 2]).max() > 0.2  # what ignoring it costs
 
