@@ -36,6 +36,7 @@ _PUBLIC = {
     "BinomialExpert": "mixexp.experts",
     "GammaExpert": "mixexp.experts",
     "MultinomialExpert": "mixexp.experts",
+    "OrdinalExpert": "mixexp.experts",
     "StudentExpert": "mixexp.experts",
     "AsymmetricLaplaceExpert": "mixexp.experts",
     "LaplaceExpert": "mixexp.experts",

@@ -222,9 +222,10 @@ class BaseMoE(
         gate = gate.for_columns(rows.unit_X, self._gate_columns, unit_weight, int(self.n_experts))
         expert = self._by_position(expert, names[self._expert_columns])
         expert = expert.for_target(rows.y, rows.weight, n_distinct)
+        n_classes = len(getattr(self, "classes_", ()))
+        expert = expert.for_classes(n_classes)
         scaling = scaling_for(expert, rows)
         columns = self._gate_columns, self._expert_columns
-        n_classes = len(getattr(self, "classes_", ()))
         return MoEModel(gate, expert, int(self.n_experts), *columns, scaling, n_classes)
 
     def _by_position(self, expert, names):

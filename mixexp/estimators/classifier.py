@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_sample_weight
@@ -20,13 +22,16 @@ MOST_ENTRIES = 2e6  # of the information between classes: many starts hold it at
 class MoEClassifier(ClassifierMixin, BaseMoE):
     """Mixture of classification experts with a gate, fitted by maximum likelihood.
 
-    P(y = c | x) = sum_k pi_k(x) P_k(y = c | x), each expert a softmax regression.
+    P(y = c | x) = sum_k pi_k(x) P_k(y = c | x), each expert a softmax regression, or, for ordered
+    classes, a cumulative link model.
 
     Parameters
     ----------
     n_experts : int, default=2
     gate : {"softmax", "constant"} or Gate, default="softmax"
-    expert : {"multinomial"} or Expert, default="multinomial"
+    expert : {"multinomial", "ordinal"} or Expert, default="multinomial"
+        Ordered classes: numbers come in their order, an ordered pandas categorical in that of its
+        categories, other labels sorted.
     gate_features, expert_features, start, solver, engine, warm_start, n_jobs, random_state
         As for `MoERegressor`.
     class_weight : dict, "balanced" or None
@@ -36,8 +41,9 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     ----------
     classes_ : ndarray of shape (C,)
     coef_ : ndarray of shape (K, C, p)
-        Experts' slopes on the user's scale, centred over the classes.
+        Experts' slopes on the user's scale, centred over the classes; (K, p) of ordinal experts.
     intercept_ : ndarray of shape (K, C)
+        Of ordinal experts (K,), and ``thresholds_`` (K, C - 1) beside it.
     gate_coef_, gate_intercept_, loglik_, status_, starts_, expert_sizes_
         These and the others are those of `MoERegressor`.
 
@@ -151,19 +157,21 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         if not expert.classifies:
             raise ValueError(
                 f"{type(expert).__name__} is for numbers: use MoERegressor, or "
-                "expert='multinomial'."
+                "expert='multinomial' or 'ordinal'."
             )
 
     def _check_data(self, X, y, expert):
+        order = _order_of(y) if expert.ordered else None
         X, y = check_X_y(self, X, y, multi_output=False, numeric=False)
         check_classification_targets(y)
-        self.classes_, codes = self._classes_of(y)
+        self.classes_, codes = self._classes_of(y, order)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"MoEClassifier needs at least two classes; got one class "
                 f"{self.classes_.tolist()[0]!r}."
             )
-        self._check_size(X.shape[1])
+        if not expert.ordered:
+            self._check_size(X.shape[1])
         self._n_outputs = 0
         return X, codes.astype(np.float64)[:, None]
 
@@ -179,16 +187,16 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
                 "fewer columns."
             )
 
-    def _classes_of(self, y):
-        """Sorted classes and the codes of y among them."""
+    def _classes_of(self, y, order):
+        """The classes, sorted or in the order given, and the codes of y among them."""
         known = getattr(self, "_all_classes", None)
         if known is None:
-            return np.unique(y, return_inverse=True)
-        codes = np.minimum(np.searchsorted(known, y), len(known) - 1)
-        if np.any(known[codes] != y):
-            raise ValueError(
-                f"y holds the label {y[known[codes] != y][0]!r}, which classes= does not list."
-            )
+            known = np.unique(y)
+            if order is not None:
+                known = np.array([label for label in order if label in known], dtype=known.dtype)
+        codes, unknown = _codes_of(y, known)
+        if unknown.any():
+            raise ValueError(f"y holds the label {y[unknown][0]!r}, which classes= does not list.")
         return known, codes
 
     def _weights(self, weight, y):
@@ -201,8 +209,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         y = column_or_1d(np.asarray(y))
         if len(y) != n:
             raise ValueError(f"y has {len(y)} labels for {n} rows.")
-        codes = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
-        unknown = self.classes_[codes] != y
+        codes, unknown = _codes_of(y, self.classes_)
         if unknown.any():
             raise ValueError(
                 f"y holds the label {y[unknown][0]!r}, which the model was not fitted with; its "
@@ -241,3 +248,16 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         rows, back = self._units(self._rows(X), groups)
         draws, _ = predictive.sample(self._model_, self._params_, rows, np.random.default_rng(rng))
         return self.classes_[back(draws)[:, 0].astype(int)]
+
+
+def _order_of(y):
+    """The categories of an ordered pandas categorical; None for other labels."""
+    kind: Any = getattr(y, "dtype", None)
+    return list(kind.categories) if getattr(kind, "ordered", False) else None
+
+
+def _codes_of(y, classes):
+    """Positions of the labels y among the classes, in any order, and which are not among them."""
+    order = np.argsort(classes, kind="stable")
+    codes = order[np.minimum(np.searchsorted(classes[order], y), len(classes) - 1)]
+    return codes, classes[codes] != y

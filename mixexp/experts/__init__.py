@@ -37,6 +37,7 @@ from .multivariate import (
     MultivariateParams,
     MultivariateStatistics,
 )
+from .ordinal import OrdinalExpert
 from .poisson import PoissonExpert
 from .rowwise import BinomialLaw, rowwise
 from .several import ExpertList, MemberStatistics
@@ -78,6 +79,7 @@ __all__ = [
     "MultivariateParams",
     "MultivariateStatistics",
     "NegativeBinomialExpert",
+    "OrdinalExpert",
     "PoissonExpert",
     "PoissonLaw",
     "RowParameter",

@@ -28,6 +28,7 @@ class Expert(Part):
     """
 
     classifies = False  # True where y holds class codes
+    ordered = False  # True where the order of the classes matters
     scales_target = False  # True where the fit may standardise y
     multi_output = False  # True where y may have several columns
     discrete = False  # True for counts: P(Y < y) differs from P(Y <= y)
@@ -53,6 +54,10 @@ class Expert(Part):
 
         ``n_distinct`` is the number of distinct rows, or a lower bound where there are many.
         """
+        return self
+
+    def for_classes(self, n_classes):
+        """The family as it is fitted to so many classes."""
         return self
 
     @abstractmethod

@@ -82,7 +82,7 @@ def rowwise(expert: Expert) -> DistributionalExpert:
     ValueError
         If the family, or a setting of it, has no such form.
     """
-    if isinstance(expert, DistributionalExpert):
+    if isinstance(expert, DistributionalExpert) and not expert.classifies:
         return expert
     name, penalty = type(expert).__name__, getattr(expert, "penalty", None)
     given = [setting for setting in SETTINGS if getattr(expert, setting, None) not in (None, False)]

@@ -95,6 +95,7 @@ TARGETS = {
     "hurdle_poisson": _many_zeros,
     "hurdle_negative_binomial": _many_zeros,
     "multinomial": _multinomial,
+    "ordinal": _multinomial,
     "multivariate_gaussian": _gaussian,
 }
 
@@ -179,7 +180,10 @@ def model_of(problem: Problem, K=2, standardise=True) -> MoEModel:
     )
     gate_columns = np.arange(p) if problem.gate.uses_columns else np.empty(0, dtype=int)
     gate = problem.gate.for_columns(problem.rows.X, gate_columns, problem.rows.weight, K)
-    return MoEModel(gate, problem.expert, K, gate_columns, np.arange(p), scaling)
+    expert = problem.expert
+    if expert.classifies:
+        expert = expert.for_classes(int(problem.rows.y.max()) + 1)
+    return MoEModel(gate, expert, K, gate_columns, np.arange(p), scaling)
 
 
 def some_params(model: MoEModel, rows: Rows, seed=1, spread=0.05) -> MoEParams:

@@ -212,8 +212,13 @@ def test_coefficients_on_the_users_scale_reproduce_the_predictions(gate, family,
     share = special.softmax(logits, axis=1)
     assert_allclose(model.gate_proba(X), share, rtol=1e-9, atol=1e-12)
     if case.expert.classifies:
-        eta = model.intercept_ + np.einsum("np,kcp->nkc", X, model.coef_)
-        by_hand = np.einsum("nk,nkc->nc", share, special.softmax(eta, axis=2))
+        if case.expert.ordered:
+            below = special.expit(model.thresholds_ - (X @ model.coef_.T)[:, :, None])
+            inside = np.diff(below, axis=2, prepend=0, append=1)
+        else:
+            eta = model.intercept_ + np.einsum("np,kcp->nkc", X, model.coef_)
+            inside = special.softmax(eta, axis=2)
+        by_hand = np.einsum("nk,nkc->nc", share, inside)
         assert_allclose(model.predict_proba(X), by_hand, rtol=1e-8, atol=1e-12)
         return
     if not case.expert.linked_mean:

@@ -97,6 +97,7 @@ WRAPPERS = {
     "binomial": ShareTargets,
     "gamma": PositiveTargets,
     "multinomial": MoEClassifier,
+    "ordinal": MoEClassifier,
     "student": MoERegressor,
     "laplace": MoERegressor,
     "asymmetric_laplace": MoERegressor,
