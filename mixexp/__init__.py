@@ -31,6 +31,7 @@ _PUBLIC = {
     "FixedGate": "mixexp.gates",
     "CallableGate": "mixexp.gates",
     "SigmoidGate": "mixexp.gates",
+    "KMeansGate": "mixexp.gates",
     "GaussianExpert": "mixexp.experts",
     "PoissonExpert": "mixexp.experts",
     "BinomialExpert": "mixexp.experts",

@@ -61,6 +61,7 @@ def known_classes() -> dict[str, type]:
         gates.ColumnTransform,
         gates.FixedGate,
         gates.CallableGate,
+        gates.KMeansPartition,
         gates.KnownGateParams,
         gates.KnownGateStatistics,
         gates.LowRankGate,

@@ -7,6 +7,7 @@ from .softmax import ConstantGate, SoftmaxGate, SoftmaxParams, SoftmaxStatistics
 # the first gate of the registry is the default
 from .gaussian import GaussianGate, GaussianGateParams, GaussianGateStatistics
 from .hierarchical import HierarchicalGate
+from .kmeans import KMeansGate, KMeansPartition
 from .known import CallableGate, FixedGate, KnownGate, KnownGateParams, KnownGateStatistics
 from .low_rank import LowRankGate, LowRankParams
 from .scores import ScoreGate, ScoreGateParams, ScoreGateStatistics
@@ -28,6 +29,8 @@ __all__ = [
     "HierarchicalGate",
     "HierarchicalParams",
     "HierarchicalStatistics",
+    "KMeansGate",
+    "KMeansPartition",
     "KnownGate",
     "KnownGateParams",
     "KnownGateStatistics",

@@ -39,7 +39,8 @@ def test_the_objective_never_falls(gate, family, link, acceleration):
 
     run(case, model, callback=watch, acceleration=acceleration)
     slack = 1e-10 * (1 + np.abs(values[:-1]))
-    assert len(values) > 3
+    # a hard gate that is known leaves nothing hidden: the first M-step may be the last
+    assert len(values) > (1 if case.gate.known else 3)
     assert np.all(np.diff(values) >= -slack), np.diff(values).min()
 
 
