@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from .._validation import check_columns, check_weight
+from .._validation import check_columns, check_weight, check_weights_of_experts
 from ..em import predictive
 from ..inference import FittedModel, InferenceResult, infer
 
@@ -36,6 +36,7 @@ class InferenceMixin:
         *,
         covariance="observed",
         groups=None,
+        expert_prior=None,
         weights="frequency",
         reference=0,
         hold=(),
@@ -58,6 +59,8 @@ class InferenceMixin:
         groups : array-like (n,) or None
             Clusters of rows, for "cluster" and "bootstrap". Of a fit with ``groups=``: its groups,
             which are the units of every covariance.
+        expert_prior : array-like (n, K) or None
+            That of the fit, whose objective is the likelihood with it.
         weights : {"frequency", "sampling", "precision"}
             What ``sample_weight`` declares: numbers of equal rows, which add up to n; inverse
             probabilities of being sampled, which need a robust covariance; or relative precisions.
@@ -84,10 +87,9 @@ class InferenceMixin:
             information that is singular, a penalty, a part that is not smooth. The message names
             the reason and what remains valid.
         """
-        self._model_.check_without_prior("inference")
         rows = self._rows(X, y, **inputs)
         weight = self._weights(check_weight(sample_weight, rows.X), y)
-        rows = rows._replace(weight=weight)
+        rows = rows._replace(weight=weight, prior=self._prior(expert_prior, rows.n))
         if self._model_.grouped:
             rows = self._of_groups(rows, groups)
             groups = np.arange(rows.n_units) if covariance == "cluster" else None
@@ -107,6 +109,20 @@ class InferenceMixin:
             seed=random_state,
             n_jobs=n_jobs,
         )
+
+    def _prior(self, expert_prior, n):
+        """(n, K) what the fit knew of the rows' experts; None where it knew nothing."""
+        prior = None
+        if expert_prior is not None:
+            prior = check_weights_of_experts(expert_prior, n, self._model_.K)
+            prior = None if (prior == 1).all() else prior
+        if (prior is None) != (self._model_.prior_likelihood is None):
+            known = "with" if prior is None else "without"
+            raise ValueError(
+                f"The model was fitted {known} expert_prior=, which is part of its likelihood: "
+                f"give inference the same{'' if prior is None else ', none'}."
+            )
+        return prior
 
     def _of_groups(self, rows, groups):
         """The rows of a fit to groups, group after group."""

@@ -127,8 +127,8 @@ class ContextualMoERegressor(MoERegressor):
         ------
         ValueError
             If names or shapes differ, possibilities are not in [0, 1], a row excludes every
-            context, or gate and penalty take no possibilities: gates must be "softmax" or
-            "constant", and sparse penalties are taken up to some hundreds of columns.
+            context, or gate and penalty take no possibilities: the conditional likelihood needs
+            the scores of a softmax, and sparse penalties are taken up to some hundreds of columns.
         """
         names, prior = context_weights(self.contexts, possibilities)
         if self.prior_likelihood not in PRIOR_LIKELIHOODS:
@@ -162,6 +162,17 @@ class ContextualMoERegressor(MoERegressor):
         inputs = {"offset": offset, "exposure": exposure, "trials": trials}
         prior = None if possibilities is None else self._possible(possibilities)
         return super().responsibilities(X, y, expert_prior=prior, **inputs)
+
+    def inference(self, X, y, sample_weight=None, *, possibilities=None, **settings):
+        """Standard errors, tests and intervals; see `MoERegressor.inference`.
+
+        Parameters
+        ----------
+        possibilities : DataFrame, mapping, array (n, C) or None
+            Those of the fit.
+        """
+        prior = None if possibilities is None else self._possible(possibilities)
+        return super().inference(X, y, sample_weight, expert_prior=prior, **settings)
 
     def context_agreement(
         self,

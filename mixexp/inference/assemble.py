@@ -50,7 +50,7 @@ def infer(
     n_jobs=None,
 ) -> InferenceResult:
     """Standard errors of a fit; see `BaseMoE.inference` for the parameters."""
-    _check_settings(fitted, covariance_type, groups, weights, reference)
+    _check_settings(fitted, covariance_type, bootstrap_kind, groups, weights, reference)
     rows, n_obs = declared(fitted.rows, weights)
     model = fitted.model
     problem = Problem(
@@ -99,7 +99,7 @@ def declared(rows: Rows, weights: str) -> tuple[Rows, float]:
     return rows._replace(weight=rows.weight * (n / rows.total_weight)), n
 
 
-def _check_settings(fitted, kind, groups, weights, reference):
+def _check_settings(fitted, kind, bootstrap_kind, groups, weights, reference):
     if kind not in KINDS:
         raise ValueError(f"covariance must be one of {list(KINDS)}; got {kind!r}.")
     if weights not in WEIGHTS:
@@ -116,6 +116,11 @@ def _check_settings(fitted, kind, groups, weights, reference):
         raise ValueError(
             f"Sampling weights need covariance='sandwich', 'cluster' or 'bootstrap': the "
             f"{kind!r} one would take a weight for a number of observations."
+        )
+    if kind == "bootstrap" and bootstrap_kind == "parametric" and fitted.rows.prior is not None:
+        raise ValueError(
+            "A parametric bootstrap draws new targets, of which expert_prior= knows nothing. Use "
+            "bootstrap='nonparametric' or 'weighted'."
         )
     if not 0 <= reference < fitted.model.K:
         raise ValueError(f"reference must be an expert 0..{fitted.model.K - 1}; got {reference!r}.")
@@ -205,6 +210,11 @@ def _notes(fitted, weights, kind, held):
         notes.append(f"Units are the {fitted.rows.n_units} groups of {fitted.rows.n} rows.")
     if kind == "cluster":
         notes.append("The covariance has the factor G / (G - 1) of G groups.")
+    if fitted.rows.prior is not None:
+        notes.append(
+            f"The likelihood is the {fitted.model.prior_likelihood} one: standard errors take the "
+            "weights of expert_prior= for right."
+        )
     if fitted.model.gate.joint:
         notes.append("The likelihood is that of (x, y): the gate models x.")
     if fitted.model.gate.known:

@@ -85,7 +85,7 @@ def _replicate(model, params, rows, columns, kind, groups, reference, solver, se
     if not result.status[0].converged:
         return None
     refit = take(result.params, 0)
-    if model.gate.known:  # the gate names the experts
+    if model.gate.known or rows.prior is not None:  # which name the experts
         return coordinates(model, refit, columns, reference).value
     order = matching(resp, model.responsibilities(refit, rows)[rows.first])
     return coordinates(model, reordered(refit, order), columns, reference).value

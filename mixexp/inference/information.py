@@ -19,7 +19,7 @@ from ..em.params import MoEParams, tree_map
 from ..em.rows import Rows
 from ..em.threads import single_threaded_blas
 from ..kernels.reference import log_softmax, log_sum_exp
-from . import truncated
+from . import numerical
 from .derivatives import BlockDerivatives
 
 ENTRIES = 2_000_000  # of the scores of a block, (rows, K, d)
@@ -49,8 +49,8 @@ def row_scores(model: MoEModel, params: MoEParams, rows: Rows) -> np.ndarray:
     parts = []
     for block in rows.blocks(_block_size(model, params)):
         part = rows.take(block)
-        if model.expert.truncates(part.y):
-            parts.append(truncated.row_scores(model, params, part))
+        if _normalised(model, part):
+            parts.append(numerical.row_scores(model, params, part))
             continue
         one = BlockDerivatives(model, params, part)
         resp = np.exp(log_softmax(one.joint()))
@@ -68,8 +68,8 @@ def cluster_outer(scores, weight, groups):
 
 def block_information(model, params, rows) -> Information:
     """The sums over one block of rows."""
-    if model.expert.truncates(rows.y):
-        return _truncated_information(model, params, rows)
+    if _normalised(model, rows):
+        return _numerical_information(model, params, rows)
     one = BlockDerivatives(model, params, rows)
     joint, w = one.joint(), one.weight
     resp = np.exp(log_softmax(joint))
@@ -89,13 +89,18 @@ def block_information(model, params, rows) -> Information:
     )
 
 
-def _truncated_information(model, params, rows) -> Information:
+def _normalised(model, rows) -> bool:
+    """Whether the likelihood is more than a sum over the experts."""
+    return rows.prior is not None or model.expert.truncates(rows.y)
+
+
+def _numerical_information(model, params, rows) -> Information:
     w = np.ones(rows.n) if rows.weight is None else rows.weight
-    scores = truncated.row_scores(model, params, rows)
+    scores = numerical.row_scores(model, params, rows)
     return Information(
         np.asarray(w @ model.log_likelihood(params, rows)),
         w @ scores,
-        -truncated.hessian(model, params, rows),
+        -numerical.hessian(model, params, rows),
         (scores * w[:, None]).T @ scores,
         (scores * w[:, None] ** 2).T @ scores,
     )

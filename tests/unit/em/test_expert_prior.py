@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from scipy import optimize, special
 
 from mixexp import EM, MoERegressor, load
@@ -156,8 +157,48 @@ def test_a_saved_fit_knows_that_it_had_a_prior(tmp_path):
     again = load(tmp_path / "fit")
     np.testing.assert_array_equal(again.predict(x), model.predict(x))
     for fitted in (model, again):
-        with pytest.raises(ValueError, match="fits without expert_prior"):
+        with pytest.raises(ValueError, match="fitted with expert_prior"):
             fitted.inference(x, y)
+    with pytest.raises(ValueError, match="fitted without expert_prior.*none"):
+        MoERegressor(2).fit(x, y).inference(x, y, expert_prior=prior)
+    with pytest.raises(ValueError, match="draws new targets"):
+        again.inference(x, y, expert_prior=prior, covariance="bootstrap", bootstrap="parametric")
+
+
+def test_standard_errors_of_named_experts_are_those_of_separate_fits():
+    x, y, z, _ = two_regimes(1, 400)
+    prior = np.eye(2)[z]
+    model = MoERegressor(2).fit(x, y, expert_prior=prior)
+    result = model.inference(x, y, expert_prior=prior)
+    X = sm.add_constant(x)
+    errors = [np.sqrt(np.diag(np.linalg.inv(X.T @ X))) for X in (X[z == 0], X[z == 1])]
+    wanted = np.r_[sm.Logit(z, X).fit(disp=0).bse, model.dispersion_[0] * errors[0]]
+    found = result.bse.to_numpy()
+    np.testing.assert_allclose(found[:6], wanted, rtol=1e-3)
+    assert any("evidential" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_inference_with_a_prior_that_says_little_is_that_without_one(kind):
+    x, y, _, _ = two_regimes(0)
+    plain, ones = MoERegressor(2).fit(x, y), np.ones((200, 2))
+    ones[0, 0] -= 1e-12  # a prior of ones alone is none
+    informed = MoERegressor(2, start=plain)
+    informed.fit(x, y, expert_prior=ones, prior_likelihood=kind)
+    for covariance in ("observed", "sandwich"):
+        ours = informed.inference(x, y, expert_prior=ones, covariance=covariance)
+        wanted = plain.inference(x, y, covariance=covariance)
+        np.testing.assert_allclose(ours.loglik, wanted.loglik, rtol=1e-8)
+        np.testing.assert_allclose(ours.bse, wanted.bse, rtol=1e-4)
+
+
+def test_bootstraps_keep_the_prior_of_every_row():
+    x, y, _, prior = two_regimes(4)
+    model = MoERegressor(2).fit(x, y, expert_prior=prior)
+    given = {"expert_prior": prior, "n_boot": 40}
+    spread = model.inference(x, y, covariance="bootstrap", **given).bse
+    error = model.inference(x, y, covariance="sandwich", expert_prior=prior).bse
+    assert 0.7 < np.median(spread / error) < 1.4
 
 
 def test_unusable_priors_are_refused():

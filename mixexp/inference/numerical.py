@@ -1,8 +1,8 @@
-"""Derivatives of the likelihood of truncated rows: a difference of two logarithms of sums.
+"""Derivatives of likelihoods to which Louis' identity does not apply as it stands.
 
-Its normaliser couples gate and experts, so that Louis' identity does not apply as it stands. Scores
-of rows are central differences of their log-likelihoods, second derivatives those of the exact
-gradient.
+Those of truncated rows, and those where rows have a prior of their experts: both may have a
+normaliser that couples gate and experts. Scores of rows are central differences of their
+log-likelihoods, second derivatives those of the exact gradient.
 """
 
 from __future__ import annotations
