@@ -40,6 +40,7 @@ _PUBLIC = {
     "OrdinalExpert": "mixexp.experts",
     "StudentExpert": "mixexp.experts",
     "AsymmetricLaplaceExpert": "mixexp.experts",
+    "ExpectileExpert": "mixexp.experts",
     "LaplaceExpert": "mixexp.experts",
     "BetaExpert": "mixexp.experts",
     "HeteroscedasticGaussianExpert": "mixexp.experts",

@@ -23,6 +23,7 @@ from .distributional import (
     DistributionalStatistics,
     RowParameter,
 )
+from .expectile import ExpectileExpert
 from .gamma import GammaExpert
 from .glm import GLMExpert, GLMParams, GLMStatistics
 from .heteroscedastic import HeteroscedasticGaussianExpert
@@ -56,6 +57,7 @@ __all__ = [
     "DistributionalExpert",
     "DistributionalParams",
     "DistributionalStatistics",
+    "ExpectileExpert",
     "Expert",
     "ExpertList",
     "GLMExpert",

@@ -81,6 +81,7 @@ TARGETS = {
     "student": _student,
     "laplace": _laplace,
     "asymmetric_laplace": _laplace,
+    "expectile": _gaussian,
     "heteroscedastic_gaussian": _gaussian,
     "heteroscedastic_gamma": _gamma,
     "skew_normal": _skewed,

@@ -101,6 +101,7 @@ WRAPPERS = {
     "student": MoERegressor,
     "laplace": MoERegressor,
     "asymmetric_laplace": MoERegressor,
+    "expectile": MoERegressor,
     "heteroscedastic_gaussian": MoERegressor,
     "skew_normal": MoERegressor,
     "skew_t": MoERegressor,
