@@ -70,13 +70,13 @@ def nest(factors: list[Factor]) -> list[Factor]:
     return out
 
 
-def numbered(factor: Factor) -> tuple[np.ndarray, np.ndarray]:
+def codes_of(factor: Factor) -> tuple[np.ndarray, np.ndarray]:
     """Numbers (n,) of the groups and their labels, in sorted order.
 
     Raises
     ------
     ValueError
-        On missing labels and on fewer than two groups.
+        On missing labels.
     """
     missing = np.flatnonzero([value is None for value in factor.values])
     if len(missing):
@@ -84,14 +84,25 @@ def numbered(factor: Factor) -> tuple[np.ndarray, np.ndarray]:
             f"groups: factor {factor.name!r} has no label in {len(missing)} row(s), the first of "
             f"them row {missing[0]}. Drop these rows, or give each a label of its own."
         )
-    labels = _labels(factor)
-    unique, codes = np.unique(labels, return_inverse=True)
+    unique, codes = np.unique(_labels(factor), return_inverse=True)
+    return codes.ravel(), unique
+
+
+def numbered(factor: Factor) -> tuple[np.ndarray, np.ndarray]:
+    """`codes_of` the groups of a fit.
+
+    Raises
+    ------
+    ValueError
+        On missing labels and on fewer than two groups.
+    """
+    codes, unique = codes_of(factor)
     if len(unique) < 2:
         raise ValueError(
             f"groups: factor {factor.name!r} has the one group {unique.tolist()[0]}, and a random "
             "effect needs several. Use MoERegressor for data of one group."
         )
-    return codes.ravel(), unique
+    return codes, unique
 
 
 def _labels(factor: Factor) -> np.ndarray:

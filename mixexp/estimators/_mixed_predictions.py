@@ -14,7 +14,7 @@ from ..em.mixed import prediction
 from ..em.mixed.prediction import UNSEEN, Fitted, Laws
 from ..em.rows import Rows, blocks
 from ._base import BLOCK
-from ._factors import look_up, nest, read_factors
+from ._factors import Factor, look_up, nest, read_factors
 
 
 class GroupedPredictions:
@@ -49,6 +49,14 @@ class GroupedPredictions:
         known = {one.effects.name: one.effects.labels for one in self._fitted.factors}
         if groups is None:
             return [np.full(n, UNSEEN) for _ in known]
+        given = self._factors(groups, n)
+        return [
+            look_up(given[name], labels) if name in given else np.full(n, UNSEEN)
+            for name, labels in known.items()
+        ]
+
+    def _factors(self, groups, n) -> dict[str, Factor]:
+        """The factors of new rows by the names that the fit knows."""
         factors = read_factors(groups, n)
         if len(factors) == len(self._factor_names) and not isinstance(groups, dict | pd.DataFrame):
             factors = [
@@ -61,11 +69,7 @@ class GroupedPredictions:
                 f"groups: the fit knows no factor {strange!r}; it has {self._factor_names!r}."
             )
         factors = nest(factors) if self.nested else factors
-        given = {factor.name: factor for factor in factors}
-        return [
-            look_up(given[name], labels) if name in given else np.full(n, UNSEEN)
-            for name, labels in known.items()
-        ]
+        return {factor.name: factor for factor in factors}
 
     def _averaged(self, function, X, groups, integrate, y=None, **inputs):
         """``function(rows, laws)`` of blocks of rows, concatenated."""

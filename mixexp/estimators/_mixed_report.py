@@ -79,6 +79,13 @@ def summary_text(model) -> str:
         "Random effects",
         *_text(model.variance_components_.drop(columns="kind"), False),
     ]
+    if model.n_bounded_:
+        lines.append(
+            f"Laplace's determinant is bounded in {model.n_bounded_} directions of the effects, "
+            "where experts are uncertain."
+        )
+    if model.coefficients_["std err"].isna().all():
+        lines.append("No standard errors: the curvature at the end is not that of a maximum.")
     if (model.variance_components_["estimate"] == 0).any():
         lines.append("A standard deviation of zero lies on the boundary: it has no standard error.")
     return "\n".join(lines)

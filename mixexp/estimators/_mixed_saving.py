@@ -23,7 +23,9 @@ from ..em.status import Status
 from ._saving import known_classes
 
 KIND = "mixed effects estimator"
-_PLAIN = ("n_features_in_", "loglik_", "certificate_", "n_free_", "starts_", "_n_rows")
+_PLAIN = (
+    "n_features_in_", "loglik_", "certificate_", "n_free_", "n_bounded_", "starts_", "_n_rows"
+)  # fmt: skip
 _TUPLES = (Fitted, FittedEffects, Effects, MixedParams, Reported, MoEModel)
 
 

@@ -25,6 +25,7 @@ from ..em.status import Status
 from ..gates import SoftmaxGate
 from ._base import WARNED
 from ._factors import nest, numbered, read_factors, terms_of
+from ._mixed_likelihood import MarginalLikelihoods
 from ._mixed_predictions import GroupedPredictions
 from ._mixed_report import (
     coefficient_frame,
@@ -35,7 +36,9 @@ from ._mixed_report import (
 from ._settings import seed_of
 
 
-class MixedEffectsMoERegressor(GroupedPredictions, RegressorMixin, BaseEstimator):
+class MixedEffectsMoERegressor(
+    GroupedPredictions, MarginalLikelihoods, RegressorMixin, BaseEstimator
+):
     """Mixture of experts for grouped rows: random intercepts and slopes in experts and gate.
 
     Given the random effects b of the groups that a row belongs to,
@@ -62,7 +65,7 @@ class MixedEffectsMoERegressor(GroupedPredictions, RegressorMixin, BaseEstimator
         expert. "variational" is a lower bound of the marginal log-likelihood, the best one with a
         normal law of the effects that is independent of the rows' experts. "quadrature" integrates
         group by group on nodes that follow the posterior: for one factor, exact to the eye where a
-        group has up to four effects, and slower.
+        group has one or two effects, to some hundredths with up to four, and slower.
     covariance : {"full", "diagonal"}, default="full"
         Whether the effects of one expert, or those of the gate, are correlated with one another.
         Effects of different experts, and those of experts and gate, are independent.
@@ -105,6 +108,10 @@ class MixedEffectsMoERegressor(GroupedPredictions, RegressorMixin, BaseEstimator
     n_free_ : int
         Coefficients, dispersions, and entries of the covariances.
     n_groups_ : dict of factor -> int
+    n_bounded_ : int
+        Directions in the effects of all groups in which Laplace's log-determinant is replaced by
+        its tangent, since the experts of the rows are too uncertain there. Where there are some,
+        ``loglik_`` is a little other than the textbook's. Zero for other approximations.
     status_ : Status
     converged_ : bool
     certificate_ : float
@@ -115,8 +122,9 @@ class MixedEffectsMoERegressor(GroupedPredictions, RegressorMixin, BaseEstimator
     Notes
     -----
     Laplace's approximation is better the more rows a group has. Where groups are small, standard
-    deviations of effects in the gate come out too small by some per cent; a fit
-    with ``approximation="quadrature"`` tells how far the likelihood is off.
+    deviations of effects in the gate come out too small by some per cent; a fit with
+    ``approximation="quadrature"``, or `monte_carlo_log_likelihood`, tells how far the likelihood is
+    off. Predictions take the estimates as known.
 
     References
     ----------
@@ -315,7 +323,7 @@ class MixedEffectsMoERegressor(GroupedPredictions, RegressorMixin, BaseEstimator
             params = problem.unpack(np.where(zero, -np.inf, found.vector))
         laws = zip(effects, found.law.means, found.law.covariances, strict=True)
         factors = tuple(FittedEffects(*law) for law in laws)
-        self._fitted = Fitted(self.family, setting.model, params, factors)
+        self._fitted = Fitted(self.family, setting.model, params, factors, found.law.joint)
         self._reported = report(problem, found, self._fitted, self._names())
         rows = setting.rows
         constant = row_constants(setting.model.expert, rows.y[:, 0], rows.trials)
@@ -324,6 +332,7 @@ class MixedEffectsMoERegressor(GroupedPredictions, RegressorMixin, BaseEstimator
         self._factor_names = [one.name for one in setting.groupings]
         self.status_, self.certificate_ = found.status, found.certificate
         self.n_free_ = int((~outer.of_constant_columns(problem)).sum())
+        self.n_bounded_ = found.law.bounded
         self.starts_ = found.starts
         self._n_rows = rows.n
         self._set_derived()

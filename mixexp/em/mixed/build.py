@@ -59,7 +59,14 @@ def build(setting: Setting) -> tuple[Problem, tuple[Effects, ...], np.ndarray]:
             full=setting.full, shared=setting.shared, unit=unit,
         )  # fmt: skip
         pairs.append((effects, one.codes))
-    pairs.sort(key=lambda pair: -len(pair[0].labels) * pair[0].size)
+    return assembled(setting.family, model, rows, pairs)
+
+
+def assembled(
+    family: Family, model: MoEModel, rows: Rows, pairs
+) -> tuple[Problem, tuple[Effects, ...], np.ndarray]:
+    """`build` from pairs of effects and the numbers of the rows' groups, one for each factor."""
+    pairs = sorted(pairs, key=lambda pair: -len(pair[0].labels) * pair[0].size)
     all_effects = tuple(pair[0] for pair in pairs)
     sizes = [len(one.labels) for one in all_effects]
     check_size([(G, one.size) for G, one in zip(sizes, all_effects, strict=True)])
@@ -69,7 +76,7 @@ def build(setting: Setting) -> tuple[Problem, tuple[Effects, ...], np.ndarray]:
     component, components, count = connect(codes, sizes)
     offset = model.scaled_offset(rows)
     problem = Problem(
-        setting.family,
+        family,
         model.gate_design(rows.X),
         model.expert_design(rows.X),
         model.scaling.target(rows.y)[:, 0],

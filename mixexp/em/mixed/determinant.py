@@ -25,7 +25,8 @@ class Determinant(NamedTuple):
 
     value; information and complete: per factor, rows (n, D_l, J) of F A_i' with F the derivative by
     H or by H_c, which are H^-1 and zero where the value is exact; V and V_complete (n, J, J): A_i F
-    A_i'; covariances (G_l, D_l, D_l): blocks of the derivative by H.
+    A_i'; covariances (G_l, D_l, D_l): blocks of the derivative by H; bounded: eigenvalues in whose
+    place the tangent stands; joint: the whole derivative by H, or None where there is one factor.
     """
 
     value: float
@@ -34,6 +35,8 @@ class Determinant(NamedTuple):
     V: np.ndarray
     V_complete: np.ndarray
     covariances: tuple[np.ndarray, ...]
+    bounded: int
+    joint: np.ndarray | None = None
 
 
 def bounded_log(x):
@@ -62,7 +65,8 @@ def is_bounded(problem) -> bool:
 
 
 def _derivatives(problem, H, H_c):
-    """Value and the derivatives by H and H_c, of one matrix or of a stack of them."""
+    """Value, the derivatives by H and H_c, of one matrix or of a stack of them, and the number of
+    eigenvalues below `LOWEST`."""
     try:
         root = np.linalg.cholesky(H_c)
     except np.linalg.LinAlgError:
@@ -78,15 +82,16 @@ def _derivatives(problem, H, H_c):
         return (outer * weights[..., None, :]) @ np.swapaxes(outer, -1, -2)
 
     value = float(logs.sum() + 2 * np.log(diagonal).sum())
-    return value, between(slopes), between(1 - slopes * values)
+    low = int(np.count_nonzero(values < LOWEST))
+    return value, between(slopes), between(1 - slopes * values), low
 
 
 def _of_blocks(problem, A, W, complete) -> Determinant:
     H, H_c = blocks_of(problem, A, W), blocks_of(problem, A, complete)
-    value, by_H, by_H_c = _derivatives(problem, H, H_c)
+    value, by_H, by_H_c, low = _derivatives(problem, H, H_c)
     code, transposed = problem.codes[0], np.swapaxes(A, 1, 2)
     P, P_c = by_H[code] @ transposed, by_H_c[code] @ transposed
-    return Determinant(value, (P,), (P_c,), A @ P, A @ P_c, (by_H,))
+    return Determinant(value, (P,), (P_c,), A @ P, A @ P_c, (by_H,), low)
 
 
 def _dense(problem, loadings, W, complete) -> Determinant:
@@ -107,7 +112,7 @@ def _dense(problem, loadings, W, complete) -> Determinant:
         H = (Phi.T @ (blocks @ Phi)).toarray()
         return 0.5 * (H + H.T) + np.eye(start)
 
-    value, by_H, by_H_c = _derivatives(problem, information(W), information(complete))
+    value, by_H, by_H_c, low = _derivatives(problem, information(W), information(complete))
     P, V = _rows(by_H, places, loadings)
     P_c, V_c = _rows(by_H_c, places, loadings)
     own, start = [], 0
@@ -115,7 +120,7 @@ def _dense(problem, loadings, W, complete) -> Determinant:
         part = by_H[start : start + G * D, start : start + G * D].reshape(G, D, G, D)
         own.append(part[np.arange(G), :, np.arange(G), :])
         start += G * D
-    return Determinant(value, P, P_c, V, V_c, tuple(own))
+    return Determinant(value, P, P_c, V, V_c, tuple(own), low, by_H)
 
 
 def _rows(F, places, loadings):

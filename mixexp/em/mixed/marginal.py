@@ -15,8 +15,8 @@ import numpy as np
 from ...experts import Expert
 from .determinant import determinant, is_bounded
 from .mixture import third_order, third_order_complete
-from .posterior import Posterior, View, bounds, mode, variational
-from .precision import covariances, row_covariances, solve
+from .posterior import Posterior, View, bounds, highest_mode, mode, variational
+from .precision import covariances, joint_covariance, row_covariances, solve
 from .problem import Problem
 from .quadrature import Nodes, adapted, integrate, slopes
 
@@ -33,11 +33,14 @@ class State(NamedTuple):
 
 class Law(NamedTuple):
     """means (G_l, D_l) and covariances (G_l, D_l, D_l) of the effects, per factor; sound: whether
-    they are those of a proper maximum."""
+    they are those of a proper maximum; joint (N, N): covariances of the effects of all factors, one
+    factor after the other, or None; bounded: as of `Determinant`."""
 
     means: tuple[np.ndarray, ...]
     covariances: tuple[np.ndarray, ...]
     sound: bool
+    joint: np.ndarray | None = None
+    bounded: int = 0
 
 
 class Marginal(NamedTuple):
@@ -57,7 +60,17 @@ def first_state(problem: Problem) -> State:
 
 def evaluate(problem: Problem, vector, state: State, approximation: str) -> Marginal:
     """Value and gradient at packed parameters."""
-    view = View.of(problem, problem.unpack(vector))
+    return of_view(View.of(problem, problem.unpack(vector)), state, approximation)
+
+
+def settled(view: View, approximation: str) -> Marginal:
+    """Value and gradient from the highest modes of the effects."""
+    means, _ = highest_mode(view, view.problem.zeros())
+    return of_view(view, State(means, None), approximation)
+
+
+def of_view(view: View, state: State, approximation: str) -> Marginal:
+    """`evaluate` at the parameters of a view."""
     if approximation == "laplace":
         return _laplace(view, state)
     if approximation == "quadrature":
@@ -95,18 +108,21 @@ def _laplace(view: View, state: State) -> Marginal:
         gradient += np.einsum("nja,nj,nb->ab", B, terms.score, own, optimize=True)
         by_roots.append(gradient - curved.by_roots[l])
     gradient = problem.pack_gradient(params, total, by_dispersion.sum(axis=0), by_roots)
-    return Marginal(value, gradient, Law(means, curved.covariances, law.sound), State(means, None))
+    found_law = Law(means, curved.covariances, law.sound, curved.joint, curved.bounded)
+    return Marginal(value, gradient, found_law, State(means, None))
 
 
 class _Curvature(NamedTuple):
     """logs: log |H|; minus half its derivatives by predictors (n, J) and log dispersions (n, K) at
-    fixed effects; half that by the roots; covariances: of the effects, per factor."""
+    fixed effects; half that by the roots; covariances, joint, bounded: as of `Law`."""
 
     logs: float
     by_eta: np.ndarray
     by_p: np.ndarray
     by_roots: list[np.ndarray]
     covariances: tuple[np.ndarray, ...]
+    joint: np.ndarray | None
+    bounded: int
 
 
 def _curvature(view: View, law: Posterior) -> _Curvature:
@@ -121,7 +137,8 @@ def _curvature(view: View, law: Posterior) -> _Curvature:
         pairs = zip(problem.designs, P, strict=True)
         by_roots = [_by_precision(B, W, part) for B, part in pairs]
         own = covariances(problem, law.precision)
-        return _Curvature(logs, 0.5 * by_eta, 0.5 * by_p, by_roots, own)
+        joint = joint_covariance(problem, law.precision)
+        return _Curvature(logs, 0.5 * by_eta, 0.5 * by_p, by_roots, own, joint, 0)
     found = determinant(problem, loadings, W, complete)
     by_eta, by_p = third_order(*rows, found.V)
     complete_eta, complete_p = third_order_complete(*rows, found.V_complete)
@@ -133,6 +150,8 @@ def _curvature(view: View, law: Posterior) -> _Curvature:
         0.5 * (by_p - complete_p),
         by_roots,
         found.covariances,
+        found.joint,
+        found.bounded,
     )
 
 
@@ -158,7 +177,8 @@ def _bound(view: View, state: State) -> Marginal:
     gradient = problem.pack_gradient(
         params, terms.score, terms.by_log_dispersion.sum(axis=0), by_roots
     )
-    found_law = Law(law.means, covariances(problem, law.precision), law.sound)
+    own, joint = covariances(problem, law.precision), joint_covariance(problem, law.precision)
+    found_law = Law(law.means, own, law.sound, joint)
     return Marginal(value, gradient, found_law, State(law.means, law.W))
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg, sparse
 
+JOINT = 2000  # effects of several factors up to which the covariances of all of them are kept
 LARGEST = 100_000_000  # entries of the dense table between the first factor and the others
 
 
@@ -155,6 +156,34 @@ def solve(problem, precision: Precision, right) -> tuple[np.ndarray, ...]:
     return tuple(out)
 
 
+class Draws(NamedTuple):
+    """Draws from N(0, H^-1): roots (G_0, D_0, D_0) of the first factor's inverse blocks, and (M, M)
+    of the others' covariance, or None."""
+
+    precision: Precision
+    first: np.ndarray
+    others: np.ndarray | None
+
+    @classmethod
+    def of(cls, precision: Precision) -> Draws:
+        others = precision.others
+        root = None if others is None else np.linalg.cholesky(0.5 * (others + others.T))
+        return cls(precision, np.linalg.cholesky(precision.first), root)
+
+    def draw(self, problem, rng) -> tuple[np.ndarray, ...]:
+        """Effects (G_l, D_l) of all factors."""
+        shape = self.first.shape[:2]
+        first = np.einsum("gab,gb->ga", self.first, rng.standard_normal(shape))
+        if self.others is None or self.precision.carried is None:
+            return (first,)
+        later = self.others @ rng.standard_normal(len(self.others))
+        out, start = [first - (self.precision.carried @ later).reshape(shape)], 0
+        for G, D in problem.shapes[1:]:
+            out.append(later[start : start + G * D].reshape(G, D))
+            start += G * D
+        return tuple(out)
+
+
 def covariances(problem, precision: Precision) -> tuple[np.ndarray, ...]:
     """(G_l, D_l, D_l) blocks of H^-1 on its diagonal."""
     if precision.carried is None or precision.others is None:
@@ -169,6 +198,16 @@ def covariances(problem, precision: Precision) -> tuple[np.ndarray, ...]:
         out.append(own.reshape(G_l, D_l, G_l, D_l)[g, :, g, :])
         start += G_l * D_l
     return tuple(out)
+
+
+def joint_covariance(problem, precision: Precision) -> np.ndarray | None:
+    """(N, N) H^-1 of the effects of several factors; None for one factor, or more than `JOINT`."""
+    first, carried, others, _ = precision
+    if carried is None or others is None or len(carried) + len(others) > JOINT:
+        return None
+    between = -carried @ others
+    own = linalg.block_diag(*first) - between @ carried.T
+    return np.block([[own, between], [between.T, others]])
 
 
 def row_covariances(problem, precision: Precision, loadings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,12 +31,14 @@ class FittedEffects(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """Everything a prediction needs."""
+    """Everything a prediction needs; joint (N, N): covariances of the effects u of all factors, one
+    factor after the other, where there are several and not too many effects."""
 
     family: str
     model: MoEModel
     params: MixedParams
     factors: tuple[FittedEffects, ...]
+    joint: np.ndarray | None = None
 
     @property
     def row_family(self) -> Family:
@@ -61,7 +64,8 @@ def laws(fitted: Fitted, rows: Rows, codes, integrate: bool) -> Laws:
 
     Notes
     -----
-    Posterior covariances between different factors are left out.
+    Effects of different factors are independent in the prior; in the posterior their covariances
+    enter where the fit has kept them.
     """
     model, params, K = fitted.model, fitted.params, fitted.model.K
     means = np.zeros((rows.n, 2 * K))
@@ -70,6 +74,7 @@ def laws(fitted: Fitted, rows: Rows, codes, integrate: bool) -> Laws:
     if rows.offset is not None:
         means[:, K:] += model.scaled_offset(rows)
     covariances = np.zeros((rows.n, 2 * K, 2 * K))
+    loadings, places, start = [], [], 0
     for factor, root, code in zip(fitted.factors, params.roots, codes, strict=True):
         A = factor.effects.design(rows.X) @ root
         seen = code != UNSEEN
@@ -78,7 +83,23 @@ def laws(fitted: Fitted, rows: Rows, codes, integrate: bool) -> Laws:
         means += np.einsum("njd,nd->nj", A, np.where(seen[:, None], u, 0.0))
         if integrate:
             covariances += A @ S @ np.swapaxes(A, 1, 2)
+        G, D = factor.means.shape
+        loadings.append(np.where(seen[:, None, None], A, 0.0))
+        places.append(start + np.maximum(code, 0)[:, None] * D + np.arange(D))
+        start += G * D
+    if integrate and fitted.joint is not None:
+        covariances += _between(fitted.joint, loadings, places)
     return Laws(means, covariances)
+
+
+def _between(joint, loadings, places):
+    """(n, J, J) what posterior covariances between factors add to those of the predictors."""
+    total: Any = 0.0
+    for l, m in itertools.combinations(range(len(places)), 2):
+        cross = joint[places[l][:, :, None], places[m][:, None, :]]
+        part = loadings[l] @ cross @ np.swapaxes(loadings[m], 1, 2)
+        total = total + part + np.swapaxes(part, 1, 2)
+    return total
 
 
 def average(laws: Laws, function) -> np.ndarray:
