@@ -13,23 +13,65 @@ ROW_INPUTS = ("offset", "exposure", "trials")
 
 def check_X_y(estimator, X, y, *, multi_output, numeric):
     """Validated X (float32 or float64, any layout, or CSR) and y as given by the user."""
-    X, y = validate_data(
-        estimator,
-        X,
-        y,
-        accept_sparse="csr",
-        dtype=[np.float64, np.float32],
-        multi_output=multi_output,
-        y_numeric=numeric,
-    )
-    return X, y
+    if numeric:
+        _refuse_text(y)
+    try:
+        return validate_data(
+            estimator,
+            X,
+            y,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            multi_output=multi_output,
+            y_numeric=numeric,
+        )
+    except ValueError as error:
+        _explain_text(error, X)
+        raise
 
 
 def check_X(estimator, X):
     """Validated X for a fitted estimator."""
-    return validate_data(
-        estimator, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False
-    )
+    try:
+        return validate_data(
+            estimator, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False
+        )
+    except ValueError as error:
+        _explain_text(error, X)
+        raise
+
+
+def _refuse_text(y):
+    """Targets that are texts and no numbers written as text."""
+    array = np.asarray(y)
+    if array.dtype.kind not in "USO":
+        return
+    for value in array.ravel():
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            if isinstance(value, str):
+                raise ValueError(
+                    f"y must be numbers; got the text {str(value)!r}. For classes use "
+                    "MoEClassifier."
+                ) from None
+            return
+
+
+def _explain_text(error, X):
+    """Name the columns of a frame where texts are the cause of an error."""
+    columns = getattr(X, "columns", None)
+    if columns is None or "could not convert string" not in str(error):
+        return
+    names = [str(name) for name, kind in zip(columns, X.dtypes, strict=True) if not _number(kind)]
+    raise ValueError(
+        f"X must be numbers; the columns {names} hold texts. Encode them (OneHotEncoder), or "
+        "write a formula, which does: mixexp.moe('y ~ C(column) + x', data)."
+    ) from None
+
+
+def _number(kind):
+    return getattr(kind, "kind", "O") in "biuf"
 
 
 def check_weight(sample_weight, X):

@@ -75,6 +75,11 @@ def check_groups(groups: Any, n: int) -> Groups:
     ValueError
         If there is not one label per row, a label is missing, or labels cannot be sorted.
     """
+    if isinstance(groups, str):
+        raise ValueError(
+            f"groups needs one label per row; got the text {groups!r}. Give the column itself, "
+            f"such as data[{groups!r}]; a formula takes its name (mixexp.moe)."
+        )
     if np.shape(groups) != (n,):
         raise ValueError(
             f"groups needs one label per row, shape ({n},); got shape {np.shape(groups)}."

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils.validation import check_is_fitted
 
 from .._validation import check_columns, check_weight, check_weights_of_experts
 from ..em import predictive
 from ..inference import FittedModel, InferenceResult, infer
+from ._groups import check_groups
 
 STEP = 1e-4  # of a column's standard deviation
 
@@ -87,12 +89,16 @@ class InferenceMixin:
             information that is singular, a penalty, a part that is not smooth. The message names
             the reason and what remains valid.
         """
+        check_is_fitted(self)
+        _check_inputs(inputs)
         rows = self._rows(X, y, **inputs)
         weight = self._weights(check_weight(sample_weight, rows.X), y)
         rows = rows._replace(weight=weight, prior=self._prior(expert_prior, rows.n))
         if self._model_.grouped:
             rows = self._of_groups(rows, groups)
             groups = np.arange(rows.n_units) if covariance == "cluster" else None
+        elif groups is not None and len(groups) == rows.n:
+            groups = check_groups(groups, rows.n).codes
         names = list(map(str, self.gate_feature_names_)), list(map(str, self.expert_feature_names_))
         fitted = FittedModel(
             self._model_, self._params_, rows, names, self.status_, _Effects(self, X, rows)
@@ -132,6 +138,15 @@ class InferenceMixin:
                 "inference(..., groups=...) the same labels."
             )
         return self._units(rows, groups)[0]
+
+
+def _check_inputs(inputs):
+    unknown = sorted(set(inputs) - {"offset", "exposure", "trials"})
+    if unknown:
+        raise TypeError(
+            f"inference has no argument {unknown[0]!r}. Standard errors are chosen by covariance=, "
+            "and rows take offset=, exposure= and trials= of the fit."
+        )
 
 
 class _Effects:

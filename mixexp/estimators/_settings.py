@@ -15,6 +15,11 @@ from .intervals import Intervals
 def resolve_expert(expert):
     """The expert family, or one for each expert of a list."""
     if isinstance(expert, (list, tuple)):
+        if not expert:
+            raise ValueError(
+                "expert=[] lists no family; give one for every expert, such as ['gaussian', "
+                "'student'], or one name for all."
+            )
         return ExpertList([resolve(member, EXPERTS, "expert") for member in expert])
     return resolve(expert, EXPERTS, "expert")
 

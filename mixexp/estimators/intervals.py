@@ -90,9 +90,12 @@ def intervals(lower, upper=None, *, truncated_below=None, truncated_above=None) 
     high = _column(np.inf if truncated_above is None else truncated_above, "truncated_above", n)
     values = np.column_stack([lower, upper, low, high])
     _refuse(np.isnan(values).any(axis=1), values, "holds NaN; drop the row or use infinite ends")
-    _refuse(upper < lower, values, "has its upper end below its lower one")
+    wrong = "has its upper end below its lower one; did lower and upper change places?"
+    _refuse(upper < lower, values, wrong)
+    wrong = "is truncated to an interval with its upper end below its lower one; give them in order"
+    _refuse(high < low, values, wrong)
     infinite = np.isinf(lower) & (lower == upper)
-    _refuse(infinite, values, "is an infinite value")
+    _refuse(infinite, values, "is an infinite value; give the finite end that is known")
     _refuse(np.isneginf(lower) & np.isposinf(upper), values, "says nothing; drop the row")
     seen = lower == upper
     inside = np.where(seen, (lower > low) & (lower <= high), (lower >= low) & (upper <= high))
@@ -105,7 +108,12 @@ def intervals(lower, upper=None, *, truncated_below=None, truncated_above=None) 
 
 
 def _column(values, name, n):
-    array = np.asarray(values, dtype=np.float64)
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} needs numbers ({error}); write -inf or inf for an end that is not known."
+        ) from None
     if array.ndim == 0 and n is not None:
         array = np.full(n, float(array))
     if array.ndim != 1 or (n is not None and len(array) != n):
@@ -119,4 +127,5 @@ def _refuse(bad, values, what):
         i = int(np.argmax(bad))
         lower, upper, low, high = values[i]
         truncation = f" truncated to ({low:g}, {high:g}]" if np.isfinite([low, high]).any() else ""
-        raise ValueError(f"row {i}, ({lower:g}, {upper:g}]{truncation}, {what}.")
+        end = "" if what.endswith("?") else "."
+        raise ValueError(f"row {i}, ({lower:g}, {upper:g}]{truncation}, {what}{end}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from mixexp.explain.calibration import (
     ClassCalibration,
@@ -108,7 +109,19 @@ def diagnose(
     -------
     Diagnosis
         A part that this fit does not have is None, with its reason in ``refused``.
+
+    Raises
+    ------
+    ValueError
+        If the model is not fitted or of another kind, or X and y are not rows for it.
     """
+    if not hasattr(model, "responsibilities") or hasattr(model, "formula"):
+        raise ValueError(
+            f"diagnose needs a fitted MoERegressor or MoEClassifier; got {type(model).__name__}. "
+            "Of a formula's model call model.diagnose(frame)."
+        )
+    check_is_fitted(model)
+    model._rows(X, y, **_without(inputs))  # what cannot be rows of the fit is refused here
     both = {"sample_weight": sample_weight} | inputs
     grouped = {} if groups is None else {"groups": groups}
     n = np.shape(X)[0]
@@ -151,7 +164,7 @@ def _run(tasks: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, Any], dict[s
     for name, task in tasks.items():
         try:
             found[name] = task()
-        except (ValueError, NotImplementedError, np.linalg.LinAlgError) as error:
+        except (ValueError, np.linalg.LinAlgError) as error:
             refused[name] = str(error)
     return found, refused
 

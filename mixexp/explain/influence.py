@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 
 from mixexp.em.rows import blocks
 from mixexp.em.status import Status
@@ -17,6 +18,7 @@ Floats = NDArray[np.float64]
 FLAT = 1e-6  # curvature per unit weight of a direction that the rows do not determine
 LARGEST = 60  # coordinates, beyond which second differences take too long
 ROWS = 2048  # at a time
+STATIONARY = 1e-3  # gain per parameter that a Newton step may still promise, as for inference
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def influence(model: Any, X: Any, y: Any, *, sample_weight: Any = None, **inputs
         the fit), the penalty is sparse, or there are more than 60 free parameters. Where the gate
         separates (`Status.SEPARATED`), flat directions are held fixed instead.
     """
+    check_is_fitted(model)
     inner, params = model._model_, model._params_
     inner.check_without_prior("influence")
     inner.check_ungrouped("influence")
@@ -91,6 +94,7 @@ def influence(model: Any, X: Any, y: Any, *, sample_weight: Any = None, **inputs
     found = curvature(inner, params, rows, weight)
     separated = model.status_ is Status.SEPARATED
     found, n_held = _determined(found, FLAT * weight.sum(), separated)
+    _check_stationary(found, weight)
     step = _steps(found, weight)
     cook = np.einsum("na,ab,nb->n", step, found.information, step) / step.shape[1]
     point = inner.pack(params)
@@ -134,6 +138,18 @@ def _determined(found, flat, separated):
             "fewer experts, or a penalty on the gate."
         )
     return curvature_along(found, vectors[:, keep]), int(np.count_nonzero(~keep))
+
+
+def _check_stationary(found, weight):
+    """At a maximum on these rows a Newton step gains nothing."""
+    score = weight @ (found.score - found.penalty)
+    gain = 0.5 * float(score @ np.linalg.solve(found.information, score))
+    if gain > STATIONARY * max(1, len(score)):
+        raise ValueError(
+            "influence needs the rows and weights of the fit: a step would raise the "
+            f"log-likelihood of these by {gain:.3g}. Give all rows of the fit, or fit again if it "
+            "had not converged."
+        )
 
 
 def _steps(found, weight):

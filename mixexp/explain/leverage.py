@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 
 from mixexp.em.rows import blocks
 from mixexp.explain._priors import PRIORS
@@ -68,6 +69,7 @@ def leverage(model: Any, X: Any, y: Any, *, sample_weight: Any = None, **inputs:
         of one response; for a fit with a
         prior on the rows' experts where that is not given.
     """
+    check_is_fitted(model)
     if hasattr(model, "classes_"):
         raise ValueError("leverage is for regression families; a MoEClassifier has none.")
     inner, params = model._model_, model._params_

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 
 from mixexp.explain._priors import refuse_priors
 
@@ -77,6 +78,7 @@ def gate_calibration(
     -------
     GateCalibration
     """
+    check_is_fitted(model)
     if model.n_experts_ < 2:
         raise ValueError("gate_calibration needs at least two experts; a single one has no gate.")
     model._model_.check_ungrouped("gate_calibration")

@@ -138,6 +138,13 @@ class Encoding:
         experts = Part.parse(expand_dot(sides.experts, rest))
         gate = Part.parse(expand_dot(sides.gate, rest))
         _check_intercepts(sides, experts, gate)
+        given = set().union(*(part.variables for part in response))
+        explained = sorted(given & (experts.variables | gate.variables))
+        if explained:
+            raise ValueError(
+                f"formula {formula!r} explains the response by itself: {explained[0]!r} stands on "
+                "both sides of the tilde. Leave it out of the terms."
+            )
         if gate.offsets and sides.gate != sides.experts:
             raise ValueError(
                 f"formula: the gate's part {sides.gate!r} has an offset, which gates do not take; "

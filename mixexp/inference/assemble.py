@@ -122,8 +122,11 @@ def _check_settings(fitted, kind, bootstrap_kind, groups, weights, reference):
             "A parametric bootstrap draws new targets, of which expert_prior= knows nothing. Use "
             "bootstrap='nonparametric' or 'weighted'."
         )
-    if not 0 <= reference < fitted.model.K:
-        raise ValueError(f"reference must be an expert 0..{fitted.model.K - 1}; got {reference!r}.")
+    if not isinstance(reference, int | np.integer) or not 0 <= reference < fitted.model.K:
+        raise ValueError(
+            f"reference must be the number of an expert, 0 to {fitted.model.K - 1}; got "
+            f"{reference!r}."
+        )
 
 
 def _check_regular(fitted, kind):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import stats
+from sklearn.utils.validation import check_is_fitted
 
 from .results import TestResult
 
@@ -26,6 +27,8 @@ def likelihood_ratio_test(restricted, full) -> TestResult:
         If the numbers of experts differ (the statistic then has no chi-squared law: use
         `bootstrap_lrt`), the rows do, or the larger fit has the smaller likelihood.
     """
+    for fit in (restricted, full):
+        check_is_fitted(fit)
     one, two = restricted.fit_summary_, full.fit_summary_
     if restricted.n_experts_ != full.n_experts_:
         raise ValueError(

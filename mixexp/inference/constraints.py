@@ -60,7 +60,11 @@ def _from_text(text, names):
         parsed = LinearConstraints.from_spec(text, variable_names=list(names))
     except Exception as error:
         raise ValueError(
-            f"The hypothesis {text!r} was not understood ({error}). Put names between backticks, "
-            f"as in '`{names[-1]}` = 0'; the names are {list(names)!r}."
+            f"The hypothesis {text!r} was not understood. Put names between backticks, as in "
+            f"'`{names[-1]}` = 0'; the names are {list(names)!r}."
         ) from error
+    if not np.size(parsed.constraint_matrix):
+        raise ValueError(
+            f"The hypothesis {text!r} holds no constraint; write one as '`{names[-1]}` = 0'."
+        )
     return np.asarray(parsed.constraint_matrix, float), np.asarray(parsed.constraint_values, float)

@@ -256,7 +256,13 @@ class InferenceResult:
         DataFrame of estimate, standard error, z, p-value and interval.
         """
         _check_alpha(alpha)
-        at = function(self.params)
+        try:
+            at = function(self.params)
+        except KeyError as error:
+            raise ValueError(
+                f"No parameter is named {error.args[0]!r}; the function is given a Series with the "
+                f"names {self.names!r}."
+            ) from error
         names = list(at.index) if isinstance(at, pd.Series) else None
 
         def values(vector):
@@ -323,6 +329,7 @@ class InferenceResult:
 
     def summary(self, alpha: float = 0.05) -> Any:
         """Summary table; ``as_text()``, ``as_html()`` and ``as_latex()`` write it."""
+        _check_alpha(alpha)
         return summary_of(self, alpha)
 
     def __str__(self):

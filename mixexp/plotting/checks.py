@@ -26,6 +26,11 @@ def plot_residuals(residuals: Any, kind: str = "qq", ax: Any = None) -> Any:
     Axes
         The drawing.
     """
+    if kind not in ("qq", "fitted"):
+        raise ValueError(
+            f"kind must be 'qq' or 'fitted'; got {kind!r}. plot_worm draws one of "
+            "mixexp.explain.worms(residuals)."
+        )
     ax = axes(ax)
     size = 14 if len(residuals.residuals) < 500 else 5
     if kind == "fitted":

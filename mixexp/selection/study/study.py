@@ -257,6 +257,11 @@ def cells_of(grid: Any, estimator: BaseEstimator) -> list[Cell]:
 
     Cells keep the order of the grid; a cell named twice is fitted once.
     """
+    if "n_experts" not in getattr(estimator, "get_params", dict)():
+        raise ValueError(
+            "estimator must be a mixture with n_experts, such as MoERegressor(); got "
+            f"{estimator!r}."
+        )
     default = estimator.get_params(deep=False)["n_experts"]
     cells: dict[str, tuple[dict[str, Any], set[int]]] = {}
     for point in ParameterGrid(grid):
