@@ -12,7 +12,7 @@ class Status(Enum):
     SEPARATED = (
         "Converged, but the gate separates: some slopes grow without bound and are kept finite "
         "by a tiny ridge. Probabilities and the likelihood are valid; the slopes' size is not. "
-        "A small penalty, SoftmaxGate(penalty=L2(1e-3)), gives finite slopes and a smoother gate."
+        "A small penalty of the gate, penalty=L2(1e-3), gives finite slopes and a smoother gate."
     )
     MAX_PASSES = (
         "Not converged: the limit of passes was reached. Raise EM(max_passes=...) or scale the "
@@ -34,6 +34,11 @@ class Status(Enum):
 
     def __str__(self) -> str:
         return str(self.value)
+
+    def said_of(self, gate) -> str:
+        """The sentence, with the class of the fitted gate where it advises a penalty."""
+        own = f"A small penalty, gate={type(gate).__name__}(penalty=L2(1e-3)),"
+        return str(self).replace("A small penalty of the gate, penalty=L2(1e-3),", own)
 
     @property
     def converged(self) -> bool:

@@ -21,7 +21,7 @@ def summary_text(model) -> str:
         f"{type(model).__name__}: {model.n_experts_} x {names[1]}, {names[0]}",
         f"{kind} {summary.loglik:.4f}   free parameters {summary.n_free}   "
         f"units {summary.n_units:g}   AIC {aic:.2f}   BIC {bic:.2f}",
-        *textwrap.wrap(f"{model.status_} ({passes})", 88),
+        *textwrap.wrap(f"{model.status_.said_of(model._model_.gate)} ({passes})", 88),
     ]
     if model._model_.prior_likelihood is not None:
         lines.append(

@@ -150,7 +150,8 @@ def _check_regular(fitted, kind):
         raise NotRegularError(
             "The gate separates: some of its slopes grow without bound, and their standard errors "
             "do not exist. Use covariance='bootstrap' for the experts, whose estimates stay valid; "
-            "SoftmaxGate(penalty=L2(1e-3)) keeps the slopes finite, but has no standard errors."
+            f"gate={type(model.gate).__name__}(penalty=L2(1e-3)) keeps the slopes finite, but has "
+            "no standard errors."
         )
     if fitted.status is Status.DEGENERATE:
         raise NotRegularError(

@@ -150,12 +150,17 @@ def _line(cell: Cell, record: FitRecord) -> dict[str, Any]:
         "loglik": float(model.loglik_),
         "n_free": float(record.summary.n_free),  # type: ignore[union-attr]
         "status": model.status_.name,
-        "message": model.status_.value,
+        "message": _message(model),
         "converged": bool(model.converged_),
         "n_iter": int(model.n_iter_),
         "optima": len(starts),
         "hits": int(best["hits"].iloc[0]) if len(best) else 0,
     }
+
+
+def _message(model: Any) -> str:
+    """How a fit ended, in the terms of its gate."""
+    return str(model.status_.said_of(model._model_.gate))
 
 
 def _cross_validated(
@@ -202,7 +207,7 @@ def _notes(flat: Sequence[tuple[Cell, FitRecord]]) -> list[str]:
         if record.estimator is None:
             said.setdefault(f"could not be fitted: {record.error}", []).append(where)
         elif record.estimator.status_.name != "CONVERGED":
-            said.setdefault(record.estimator.status_.value, []).append(where)
+            said.setdefault(_message(record.estimator), []).append(where)
     notes = [f"{'; '.join(places)} \u2013 {text}" for text, places in said.items()]
     for cell, record in flat:
         notes.extend(f"{cell.label}: {note}" if cell.label else note for note in record.notes)

@@ -249,6 +249,21 @@ def test_the_summary_names_rows_by_node():
     assert "nan" not in text
 
 
+def test_advice_for_a_separated_gate_names_the_gate():
+    X = np.linspace(-1, 1, 80)[:, None]
+    y = np.where(X[:, 0] > 0.1, 3 - X[:, 0], X[:, 0]) + 0.05 * np.cos(40 * X[:, 0])
+    for gate, name in (("softmax", "SoftmaxGate"), ("hierarchical", "HierarchicalGate")):
+        model = MoERegressor(2, gate=gate, start=(X[:, 0] > 0.1).astype(int)).fit(X, y)
+        advice = f"gate={name}(penalty=L2(1e-3))"
+        assert model.status_.name == "SEPARATED"
+        assert advice in " ".join(model.summary().split())
+        with pytest.raises(mixexp.NotRegularError, match="separates") as refused:
+            model.inference(X, y)
+        assert advice in str(refused.value)
+        penalised = MoERegressor(2, gate=model._model_.gate.set_params(penalty=L2(1e-3)))
+        assert penalised.set_params(start=model.start).fit(X, y).status_.name == "CONVERGED"
+
+
 def test_standard_errors_cover_the_planted_splits():
     X, y, labels, _ = planted(3000, seed=2)
     model = MoERegressor(4, gate="hierarchical", start=labels).fit(X, y)
