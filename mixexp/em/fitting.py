@@ -10,6 +10,7 @@ import numpy as np
 from ..kernels.designs import weighted_grams
 from ..penalties import is_active
 from . import wide, working_set
+from .arranged import arranged_start
 from .assigned import assigned_start
 from .checkpoint import Checkpoint, fingerprint
 from .coarse import coarse_start
@@ -214,9 +215,14 @@ def _search(model, rows, start, seed, given, inside=()) -> StartResult:
     own = [params for params in given if len(params.gate[0]) == model.K]
     if inside and len(own) == len(given):
         return contained_start(model, rows, start, seed, [*own, *inside])
-    found = start.search(model, rows, seed=seed, given=given)
+    search = arranged_start if model.gate.has_nodes else _plain_start
+    found = search(model, rows, start, seed, given)
     order = model.gate.numbering(found.params.gate)
     return found if order is None else found._replace(params=take(found.params, order))
+
+
+def _plain_start(model, rows, start, seed, given) -> StartResult:
+    return start.search(model, rows, seed=seed, given=given)
 
 
 def _checkpoint(model, rows, solver, start, seed, given):

@@ -319,6 +319,23 @@ class HierarchicalGate(TreeReading):
         tree = trees.with_leaf_split(trees.tree_of(params.path), k)
         return transferred(coef, path, tree, list(range(len(path))))
 
+    def grouping(self, params):
+        """What two sets of neutral parameters differ in: the tree, whatever its order."""
+        return trees.in_order(trees.tree_of(params.path))
+
+    def swapped(self, params) -> list:
+        """Neutral parameters of the other trees in which two leaves have changed places."""
+        found = {self.grouping(params): params}
+        for i, j in zip(*np.triu_indices(len(params.path), 1), strict=True):
+            path = params.path.copy()
+            path[[i, j]] = path[[j, i]]
+            found.setdefault(self.grouping(params._replace(path=path)), params._replace(path=path))
+        return list(found.values())[1:]
+
+    def flat(self):
+        """One softmax gate with the settings of the nodes."""
+        return self._node()
+
     def flatten(self, params, share):
         return params._replace(coef=params.coef * share)
 
