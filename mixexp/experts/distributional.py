@@ -8,42 +8,27 @@ derivatives by the predictors; passes, M-steps, bounds, penalties and files are 
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from ..kernels.designs import linear
 from ..kernels.links import IMPOSSIBLE, LINKS
-from ..kernels.rows import RowUnit, observed_hessian, stacked, weighted_hessian, weighted_score
-from ..penalties import is_sparse, ridge
+from ..kernels.rows import RowUnit, weighted_hessian, weighted_score
+from ..penalties import ridge
 from ..scaling import rescale_linear
 from ..solvers.indefinite import bounded_newton, convex_part, is_convex
-from .base import Expert
+from .row_law import RowLaw, RowParameter, as_column, root_of
+
+__all__ = [  # what families are made with
+    "DistributionalExpert",
+    "DistributionalParams",
+    "DistributionalStatistics",
+    "RowParameter",
+    "root_of",
+]
 
 LARGEST_STEP = 2.0  # of the intercept of a parameter other than the first, in one M-step
-ROOM, HALVINGS = 60, 70  # of searches for quantiles
-
-
-class RowParameter(NamedTuple):
-    """A parameter of the density that every row has its own value of.
-
-    Attributes
-    ----------
-    name : str
-    link : str
-        A name of `kernels.links.LINKS`.
-    low, high : float
-        Bounds of the predictor at the mean of the columns, on the standardised target.
-    spurious : {None, "low", "high"}
-        The bound at which the likelihood of a mixture grows without limit.
-    """
-
-    name: str
-    link: str
-    low: float = -np.inf
-    high: float = np.inf
-    spurious: str | None = None
 
 
 class DistributionalParams(NamedTuple):
@@ -67,7 +52,7 @@ class DistributionalStatistics(NamedTuple):
     weight: np.ndarray
 
 
-class DistributionalExpert(Expert):
+class DistributionalExpert(RowLaw):
     """Base of the families in several row-level parameters.
 
     The first parameter takes all columns of the experts. The others have an intercept alone, unless
@@ -75,88 +60,13 @@ class DistributionalExpert(Expert):
     experts' columns, or "all".
     """
 
-    parameters: ClassVar[tuple[RowParameter, ...]] = ()
     column_settings: ClassVar[tuple[str, ...]] = ("scale_features",)
     newton_m_step = True
     batches = True
     takes_sparse_penalties = False
     max_ratio = 1e-2  # smallest scale over the largest one; its square, for precisions
-    support: ClassVar[tuple[float, float]] = (-np.inf, np.inf)  # smallest and largest values
-
-    # --- what a family provides -------------------------------------------------------------
-
-    @abstractmethod
-    def log_density_unit(self, eta, y, trials):
-        """(n, K) log densities from predictors and targets (n, 1).
-
-        The predictors are J arrays (n, K), or (1, K) where all rows have the same value.
-        """
-
-    @abstractmethod
-    def score_unit(self, eta, y, trials):
-        """(J, n, K) first derivatives by the predictors; `rows.stacked` puts them together."""
-
-    def hessian_unit(self, eta, y, trials):
-        """(J, J, n, K) second derivatives by the predictors."""
-        return observed_hessian(lambda moved: self.score_unit(moved, y, trials), eta)
-
-    def derivatives_unit(self, eta, y, trials):
-        """Log densities, first and second derivatives; overridden where they share much work."""
-        return (
-            self.log_density_unit(eta, y, trials),
-            self.score_unit(eta, y, trials),
-            self.hessian_unit(eta, y, trials),
-        )
-
-    @abstractmethod
-    def initial_parameters(self, y, weight, offset, trials):
-        """J values of the parameters themselves for the intercept-only fit to y (n,)."""
-
-    @abstractmethod
-    def mean_of(self, theta, trials):
-        """Mean of y, element by element, from the parameters themselves."""
-
-    @abstractmethod
-    def variance_of(self, theta, trials):
-        """Variance of y, element by element."""
-
-    @abstractmethod
-    def cdf_of(self, y, theta, trials):
-        """P(Y <= y), element by element."""
-
-    def survival_of(self, y, theta, trials):
-        """P(Y > y), element by element; families with an accurate upper tail override it."""
-        return 1 - self.cdf_of(y, theta, trials)
-
-    @abstractmethod
-    def quantile_of(self, probability, theta, trials):
-        """Smallest y with P(Y <= y) >= probability, element by element."""
-
-    @abstractmethod
-    def draw_of(self, theta, trials, rng):
-        """One draw per element."""
-
-    def check_penalty(self):
-        """Refuse penalties that these families have no M-step for."""
-        if is_sparse(getattr(self, "penalty", None)):
-            raise ValueError(
-                f"{type(self).__name__} takes the penalty L2 or none; got {self.penalty!r}. Sparse "
-                "penalties are for the gaussian, poisson, binomial, gamma and multinomial experts."
-            )
-
-    def check_target(self, y, trials=None):
-        self.check_penalty()
-        self.check_support(y[:, 0], trials)
-
-    def check_support(self, y, trials):
-        """Raise a ValueError that says what to do if y (n,) lies outside the family's support."""
 
     # --- layout of the coefficients ---------------------------------------------------------
-
-    @property
-    def link_name(self):
-        """Link of the first parameter."""
-        return self.parameters[0].link
 
     def used(self, q):
         """(J, q) mask of the coefficients that exist."""
@@ -224,12 +134,12 @@ class DistributionalExpert(Expert):
     def log_density(self, params, X, y, offset, trials):
         eta = self.predictors(params, X, offset)
         with np.errstate(all="ignore"):
-            value = self.log_density_unit(eta, y, _column(trials))
+            value = self.log_density_unit(eta, y, as_column(trials))
         return np.where(np.isfinite(value), np.maximum(value, IMPOSSIBLE), IMPOSSIBLE)
 
     def row_unit(self, params, X, y, offset, trials) -> RowUnit:
         """Derivatives by the predictors; nothing of a row outside the range of a link."""
-        eta, m = self.predictors(params, X, offset), _column(trials)
+        eta, m = self.predictors(params, X, offset), as_column(trials)
         with np.errstate(all="ignore"):
             value, score, hessian = self.derivatives_unit(eta, y, m)
         possible = np.isfinite(value) & np.isfinite(score).all(0) & np.isfinite(hessian).all((0, 1))
@@ -409,58 +319,6 @@ class DistributionalExpert(Expert):
             coef[..., self._scale, 0] += np.log(ratio)
         return DistributionalParams(coef)
 
-    @property
-    def _scale(self):
-        """Position of the scale among the parameters."""
-        return [parameter.name for parameter in self.parameters].index("scale")
-
-    # --- the law ----------------------------------------------------------------------------
-
-    def theta(self, params, X, offset):
-        """(n, K, J) the parameters themselves."""
-        eta = self.predictors(params, X, offset)
-        links = [LINKS[parameter.link] for parameter in self.parameters]
-        values = [link.mean(e) for link, e in zip(links, eta, strict=True)]
-        return np.moveaxis(stacked(*values), 0, -1)
-
-    def law(self, params, X, offset, trials, scaling):
-        theta = self.theta(params, X, offset)
-        if self.scales_target:
-            theta[..., 0] = theta[..., 0] * scaling.y_scale[0] + scaling.y_centre[0]
-            theta[..., self._scale] *= scaling.y_scale[0]
-        return self._in_units(self.mean(params, X, offset, trials), scaling), theta
-
-    def _in_units(self, mean, scaling):
-        return mean * scaling.y_scale + scaling.y_centre if self.scales_target else mean
-
-    def mean(self, params, X, offset, trials):
-        return self._mean(self.theta(params, X, offset), trials)
-
-    def _mean(self, theta, trials):
-        with np.errstate(all="ignore"):
-            return np.asarray(self.mean_of(_split(theta), _column(trials)))[..., None]
-
-    def variance(self, mean, trials, dispersion):
-        with np.errstate(all="ignore"):
-            return self.variance_of(_split(dispersion), trials)
-
-    def density(self, y, mean, trials, dispersion):
-        with np.errstate(all="ignore"):
-            links = [LINKS[parameter.link] for parameter in self.parameters]
-            eta = [l.predictor(t) for l, t in zip(links, _split(dispersion), strict=True)]
-            return np.nan_to_num(np.exp(self.log_density_unit(eta, y, trials)))
-
-    def cdf(self, y, mean, trials, dispersion):
-        return self.cdf_of(y, _split(dispersion), trials)
-
-    def quantile(self, probability, mean, trials, dispersion):
-        return self.quantile_of(probability, _split(dispersion), trials)
-
-    def sample(self, params, X, labels, offset, trials, rng):
-        theta = self.theta(params, X, offset)[np.arange(len(labels)), labels]
-        m = None if trials is None else np.asarray(trials)
-        return np.asarray(self.draw_of(_split(theta), m, rng), dtype=float)[:, None]
-
     # --- what estimators show ---------------------------------------------------------------
 
     def main_coef(self, params):
@@ -484,34 +342,3 @@ def _curvature(X, curvature, resp, used):
     size = len(used)
     gram = weighted_hessian(X, curvature, resp).transpose(0, 1, 3, 2, 4).reshape(-1, size, size)
     return gram[:, used][:, :, used]
-
-
-def _column(trials):
-    return None if trials is None else trials[:, None]
-
-
-def _split(theta):
-    """The parameters, one array each, from an array with them on the last axis."""
-    return tuple(np.moveaxis(theta, -1, 0))
-
-
-def root_of(cdf, probability, start, positive=False):
-    """Quantiles by bisection, between bounds that are moved apart from a first guess.
-
-    On the scale of logarithms for laws of positive numbers.
-    """
-    probability, start = np.broadcast_arrays(np.asarray(probability, float), start)
-    forward, back = (np.log, np.exp) if positive else (lambda v: v, lambda v: v)
-    low = high = forward(start)
-    width = np.ones(start.shape)
-    for _ in range(ROOM):
-        below, above = cdf(back(low)) > probability, cdf(back(high)) < probability
-        if not (below.any() or above.any()):
-            break
-        low, high = np.where(below, low - width, low), np.where(above, high + width, high)
-        width = 2 * width
-    for _ in range(HALVINGS):
-        middle = 0.5 * (low + high)
-        enough = cdf(back(middle)) >= probability
-        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-    return back(0.5 * (low + high))

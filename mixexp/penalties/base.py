@@ -311,69 +311,17 @@ def is_active(penalty: Penalty | None) -> bool:
 
 def is_sparse(penalty: Penalty | None) -> bool:
     """Whether there is a penalty that may set slopes to zero: any but a ridge."""
-    return is_active(penalty) and not _is_ridge(penalty)
+    return is_active(penalty) and not is_ridge(penalty)
 
 
-def _is_ridge(penalty):
+def is_ridge(penalty) -> bool:
+    """Whether a penalty is quadratic in the slopes."""
     return penalty.separable and not penalty.sparse
 
 
 def _unbalanced(slopes):
     """Largest sum over the members of any column."""
     return np.abs(slopes.sum(axis=-2)).max(initial=0)
-
-
-def ridge(penalty: Penalty | None, q: int, everywhere: float = 0.0, intercept: float = 0.0):
-    """(q,) second derivatives of a quadratic penalty, the intercept first.
-
-    ``everywhere`` is added to all slopes, ``intercept`` to the intercept.
-    """
-    strengths = np.full(q, everywhere)
-    strengths[0] = intercept
-    if is_active(penalty) and _is_ridge(penalty):
-        strengths[1:] += penalty.majoriser(np.zeros((1, q - 1))).l2[0]  # type: ignore[union-attr]
-    return strengths
-
-
-SMALLEST_RIDGE = 1e-16
-MANY_ROWS = 14363  # distinct rows from which on `vanishing_ridge` is the smallest
-
-
-def vanishing_ridge(n_distinct: int) -> float:
-    """Strength, per unit weight, of a ridge that only keeps the slopes of a separation finite.
-
-    Where a threshold divides n rows, a slope S leaves about n / S of them undecided, and a ridge r
-    charges n r S^2 / 2: at the best slope both together cost of the order of n r^(1/3) of
-    log-likelihood, which ``(15 n)^-3`` keeps below 0.05. Bounded by what rounding lets a fit
-    notice, and for few rows by 1e-7. The rows that count are the distinct ones: a ridge per unit
-    weight must depend neither on repetitions nor on the scale of the weights.
-    """
-    return float(np.clip((15.0 * n_distinct) ** -3.0, SMALLEST_RIDGE, 1e-7))
-
-
-def with_checked_penalty(part, names):
-    """The part with its penalty checked against its columns, and names in it made positions.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Where the penalty is none, or does not fit columns of these names.
-    """
-    penalty = getattr(part, "penalty", None)
-    if penalty is None:
-        return part
-    is_active(penalty)  # raises where it is no penalty
-    named = penalty.named(names)
-    named.check(len(names), part.centres_slopes)
-    return part if named is penalty else clone(part).set_params(penalty=named)
-
-
-def with_penalty_of(part, positions):
-    """The part as it is with some of its columns alone."""
-    penalty = getattr(part, "penalty", None)
-    if penalty is None:
-        return part
-    return clone(part).set_params(penalty=penalty.take(positions))
 
 
 def nonnegative(penalty, name: str) -> float:

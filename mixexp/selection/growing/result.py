@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mixexp.selection.study.result import NUMBERS, strength
+from mixexp.selection.study.wording import NUMBERS, strength
 
 SHOWN = ["n_experts", "tree", "split", "loglik", "n_free", "score", "gain", "regular", "chosen"]
 

@@ -14,7 +14,8 @@ from sklearn.base import BaseEstimator
 from mixexp._component import CRITERIA
 from mixexp.selection.study.chains import FitRecord, StudyRows
 from mixexp.selection.study.choice import add_criterion, choose, mean_and_error
-from mixexp.selection.study.result import StudyResult, describe_data
+from mixexp.selection.study.result import StudyResult
+from mixexp.selection.study.values import describe_data
 
 Floats = NDArray[np.float64]
 Records = Mapping[tuple[int, int], Sequence[FitRecord]]

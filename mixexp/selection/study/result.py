@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 
 from mixexp._component import CRITERIA, resolve
+from mixexp.selection.study.values import model_values, plain
+from mixexp.selection.study.wording import NUMBERS, cv_strength, describe_gap, joined, strength
 
 FORMAT = "mixexp-study"
 VERSION = 1
 TITLES = {"aic": "AIC", "bic": "BIC", "icl": "ICL", "cv": "cross-validation"}
-NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 @dataclass(frozen=True)
@@ -279,12 +279,12 @@ class StudyResult:
         if not others:
             return ""
         if not against:
-            return f"{_join([TITLES[n] for n in others])} agree{'s' if len(others) == 1 else ''}."
+            return f"{joined([TITLES[n] for n in others])} agree{'s' if len(others) == 1 else ''}."
         parts = []
         for line in dict.fromkeys(against.values()):
             names = [TITLES[n] for n, i in against.items() if i == line]
             verb = "prefers" if len(names) == 1 else "prefer"
-            parts.append(f"{_join(names)} {verb} {self.table['label'].loc[line]}")
+            parts.append(f"{joined(names)} {verb} {self.table['label'].loc[line]}")
             if "cv" in against and against["cv"] == line and len(names) == 1:
                 gap, error = self.paired_gap(line)
                 parts[-1] += f", {-gap:.2g} better per row (paired standard error {error:.2g})"
@@ -326,77 +326,3 @@ class StudyResult:
     def to_json(self, **extra: Any) -> str:
         """Machine-readable text; ``extra`` entries are added at the top level."""
         return json.dumps(self.to_dict() | plain(extra), indent=1, allow_nan=False)
-
-
-def strength(gap: float) -> str:
-    """How decisive a difference on the deviance scale is (Kass and Raftery 1995)."""
-    if gap < 2:
-        return "practically a tie"
-    if gap < 6:
-        return "the evidence is moderate"
-    return "the evidence is strong" if gap < 10 else "the evidence is decisive"
-
-
-def cv_strength(gap: float, error: float) -> str:
-    """How decisive a paired difference in cross-validated log-likelihood is."""
-    if not np.isfinite(error):
-        return "no standard error is available"
-    if abs(gap) <= error:
-        return "practically a tie"
-    return "the evidence is moderate" if abs(gap) <= 2 * error else "the evidence is strong"
-
-
-def describe_gap(gap: float) -> str:
-    """A signed distance below the winner in words."""
-    return f"{gap:.3g} lower" if gap >= 0 else f"{-gap:.3g} higher"
-
-
-def model_values(model: Any) -> dict[str, Any]:
-    """Coefficients of a fitted model by name, for reading by other programs."""
-    names = (
-        "n_experts_",
-        "loglik_",
-        "n_free_",
-        "n_units_",
-        "intercept_",
-        "coef_",
-        "dispersion_",
-        "gate_intercept_",
-        "gate_coef_",
-        "expert_feature_names_",
-        "gate_feature_names_",
-        "classes_",
-    )
-    values = {name.rstrip("_"): getattr(model, name, None) for name in names}
-    return values | {"status": model.status_.name, "converged": bool(model.converged_)}
-
-
-def describe_data(X: Any, y: Any, sample_weight: Any, groups: Any = None) -> dict[str, Any]:
-    """Rows, columns, total weight of the rows, and the number of groups if there are any."""
-    total = len(y) if sample_weight is None else float(np.sum(sample_weight))
-    rows, columns = np.shape(X)
-    found = {"rows": int(rows), "columns": int(columns), "total_weight": total}
-    return found if groups is None else found | {"groups": len(np.unique(groups))}
-
-
-def plain(value: Any) -> Any:
-    """Values that JSON knows: arrays become lists, NaN and infinities become null."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(entry) for entry in value]
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, int | np.integer):
-        return int(value)
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    if value is None or isinstance(value, str):
-        return value
-    return " ".join(repr(value).split()) if isinstance(value, BaseEstimator) else str(value)
-
-
-def _join(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
