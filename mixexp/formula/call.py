@@ -19,6 +19,8 @@ def moe(
     trials=None,
     groups=None,
     missing="drop",
+    expert_prior=None,
+    prior_likelihood="evidential",
     **settings,
 ) -> FormulaMoE:
     """Fit a mixture of experts said by a formula.
@@ -39,6 +41,9 @@ def moe(
         Names of columns; ``groups`` has labels of rows that share one expert.
     missing : {"drop", "raise"}
         What is done with rows that lack a value in a column that is used.
+    expert_prior : array-like (n, K) or None
+    prior_likelihood : {"evidential", "conditional"}
+        What is known of the rows' experts, as in `MoERegressor.fit`.
     **settings
         Further settings of the estimator: ``gate``, ``start``, ``solver``, ``n_jobs``,
         ``random_state`` ...
@@ -83,4 +88,9 @@ def moe(
         groups=groups,
         missing=missing,
     )
-    return model.fit(data, sample_weight=None if by_name else weights)
+    return model.fit(
+        data,
+        sample_weight=None if by_name else weights,
+        expert_prior=expert_prior,
+        prior_likelihood=prior_likelihood,
+    )

@@ -37,9 +37,9 @@ class FrameFace:
         coded = self._rows(data, response=True)
         return getattr(self.estimator_, method)(coded.X, coded.y, **coded.inputs)
 
-    def _of_units(self, method: str, data):
+    def _of_units(self, method: str, data, **settings):
         coded = self._rows(data, response=True)
-        return getattr(self.estimator_, method)(coded.X, coded.y, **coded.with_groups)
+        return getattr(self.estimator_, method)(coded.X, coded.y, **coded.with_groups, **settings)
 
     def design(self, data) -> pd.DataFrame:
         """(n, p) columns of experts and gate together, as ``estimator_`` takes them."""
@@ -107,9 +107,16 @@ class FrameFace:
         """
         return self._of_units("log_prob", data)
 
-    def responsibilities(self, data):
-        """(n, K) probabilities of the experts given the row, or its group, and the response."""
-        return self._of_units("responsibilities", data)
+    def responsibilities(self, data, *, expert_prior=None):
+        """(n, K) probabilities of the experts given the row, or its group, and the response.
+
+        Parameters
+        ----------
+        expert_prior : array-like (n, K) or None
+            What is known of the rows' experts, as in `fit`.
+        """
+        prior = {} if expert_prior is None else {"expert_prior": expert_prior}
+        return self._of_units("responsibilities", data, **prior)
 
     @available_if(_has("cdf"))
     def cdf(self, data):

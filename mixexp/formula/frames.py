@@ -35,6 +35,16 @@ def as_frame(data: Any) -> pd.DataFrame:
     return data
 
 
+def rows_of_prior(values, kept) -> np.ndarray:
+    """What is known of the experts of the rows that are kept, of an array for all rows."""
+    prior = np.asarray(values, dtype=np.float64)
+    if len(prior) != len(kept):
+        raise ValueError(
+            f"expert_prior has {len(prior)} rows; the data have {len(kept)}, each needs one."
+        )
+    return prior[kept]
+
+
 def check_columns(frame: pd.DataFrame, used: Iterable[str], meanings: Mapping[str, str]) -> None:
     """Refuse a frame that lacks a column, or has it twice."""
     for name in used:

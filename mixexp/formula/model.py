@@ -16,7 +16,7 @@ from mixexp.estimators import MoEClassifier, MoERegressor
 from mixexp.explain import diagnose
 from mixexp.formula.encoding import Encoding, Roles
 from mixexp.formula.face import FrameFace
-from mixexp.formula.frames import as_frame, check_columns
+from mixexp.formula.frames import as_frame, check_columns, rows_of_prior
 from mixexp.formula.summary import coefficient_table, gate_table, parameter_table
 from mixexp.penalties import is_active
 
@@ -103,7 +103,15 @@ class FormulaMoE(FrameFace, MetaEstimatorMixin, BaseEstimator):
 
     # --- fitting ----------------------------------------------------------------------------
 
-    def fit(self, data, y=None, sample_weight=None):
+    def fit(
+        self,
+        data,
+        y=None,
+        sample_weight=None,
+        *,
+        expert_prior=None,
+        prior_likelihood="evidential",
+    ):
         """Fit to the rows of a data frame.
 
         Parameters
@@ -114,6 +122,9 @@ class FormulaMoE(FrameFace, MetaEstimatorMixin, BaseEstimator):
             the name of a column.
         sample_weight : array-like (n,) or None
             Weights that are no column of the data.
+        expert_prior : array-like (n, K) or None
+        prior_likelihood : {"evidential", "conditional"}
+            What is known of the rows' experts, as in `MoERegressor.fit`.
 
         Returns
         -------
@@ -146,7 +157,11 @@ class FormulaMoE(FrameFace, MetaEstimatorMixin, BaseEstimator):
             gate_features=encoding.gate_columns, expert_features=encoding.expert_columns
         )
         _check_response(coded.y, encoding.response_name, expert.classifies)
-        self.estimator_ = estimator.fit(coded.X, coded.y, coded.weight, **coded.with_groups)
+        inputs = coded.with_groups
+        if expert_prior is not None:
+            prior = rows_of_prior(expert_prior, coded.kept)
+            inputs = inputs | {"expert_prior": prior, "prior_likelihood": prior_likelihood}
+        self.estimator_ = estimator.fit(coded.X, coded.y, coded.weight, **inputs)
         self._set_fitted(encoding, int((~coded.kept).sum()))
         return self
 
