@@ -32,6 +32,8 @@ _PUBLIC = {
     "CallableGate": "mixexp.gates",
     "SigmoidGate": "mixexp.gates",
     "KMeansGate": "mixexp.gates",
+    "LaplaceGate": "mixexp.gates",
+    "ActivationGate": "mixexp.gates",
     "GaussianExpert": "mixexp.experts",
     "PoissonExpert": "mixexp.experts",
     "BinomialExpert": "mixexp.experts",

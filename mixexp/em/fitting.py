@@ -10,6 +10,7 @@ import numpy as np
 from ..kernels.designs import weighted_grams
 from ..penalties import is_active
 from . import wide, working_set
+from .annealing import annealed
 from .arranged import arranged_start
 from .assigned import assigned_start
 from .checkpoint import Checkpoint, fingerprint
@@ -101,6 +102,8 @@ def _fit(model, rows, start, solver, seed, n_jobs, given, callback, on_search) -
     result = solver.run(model, stack([found.params]), engine, callback=watch, state=state)
     result = _higher(model, engine, solver, result, _above(model, engine, result, inside.ends))
     others = model.expert.alternatives(take(result.params, 0).expert)
+    cooled = annealed(model, rows, solver, n_jobs, found.params)
+    result = _higher(model, engine, solver, result, cooled)
     gate = take(result.params, 0).gate
     result = _higher(model, engine, solver, result, [MoEParams(gate, other) for other in others])
     return _judge(model, engine, result, found.optima)

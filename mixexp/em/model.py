@@ -13,6 +13,7 @@ from .rows import Rows, Scaling, design
 from .threads import single_threaded_blas
 
 MOST_HIDDEN = 50.0  # log of the rows that one row may stand for
+PLACED = 8192  # units that suffice to place the classes of a gate
 GIVEN_STEPS = 30  # M-steps at fixed responsibilities, at most
 
 
@@ -290,6 +291,12 @@ class MoEModel(NamedTuple):
             self.expert.rescale(params.expert, self.expert_columns, old, self.scaling),
         )
 
+    def in_user_units(self, params) -> MoEParams:
+        """Parameters as they are shown: of the columns and the target as the user gave them."""
+        p, m = len(self.scaling.x_scale), len(self.scaling.y_scale)
+        plain = self._replace(scaling=Scaling.identity(p, m)).rescale(params, self.scaling)
+        return plain._replace(gate=self.gate.in_user_units(plain.gate))
+
     def from_responsibilities(self, rows: Rows, responsibilities) -> MoEParams:
         """Batch of parameters: the M-step of each (U, K) array of the units' responsibilities.
 
@@ -298,8 +305,18 @@ class MoEModel(NamedTuple):
         # what truncation hides is asked after once there are experts
         rows = rows._replace(y=self.expert.without_truncation(rows.y))
         neutral = self.initial(rows)
-        batch = stack([self._fitted_to(neutral, rows, resp) for resp in responsibilities])
-        return batch
+        begin = [self._placed(neutral, rows, resp) for resp in responsibilities]
+        fitted = zip(begin, responsibilities, strict=True)
+        return stack([self._fitted_to(params, rows, resp) for params, resp in fitted])
+
+    def _placed(self, params, rows, resp) -> MoEParams:
+        """The parameters with the classes of the gate where the units of these classes are."""
+        if not self.gate.has_places:
+            return params
+        some = slice(None, None, max(1, rows.n_units // PLACED))
+        X = self.gate_design(rows.unit_X[some])
+        gate = self.gate.initial_for(X, resp[some], rows.unit_weight[some])
+        return params._replace(gate=gate)
 
     def _fitted_to(self, params, rows, resp) -> MoEParams:
         new = self._m_step_given(params, rows, resp)

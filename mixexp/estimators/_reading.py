@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from ..em.params import MoEParams
-from ..em.rows import Scaling
 from ..em.status import Status
 from ..em.summary import FitSummary
 
@@ -54,9 +53,7 @@ class ReadingMixin:
         return self._model_.gate.table(gate, list(map(str, self.gate_feature_names_)))
 
     def _user_params(self):
-        model = self._model_
-        p, m = len(model.scaling.x_scale), len(model.scaling.y_scale)
-        return model._replace(scaling=Scaling.identity(p, m)).rescale(self._params_, model.scaling)
+        return self._model_.in_user_units(self._params_)
 
     def _expert_labels(self) -> list[str]:
         """What the experts are called where they are shown."""

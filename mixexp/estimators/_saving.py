@@ -57,6 +57,8 @@ def known_classes() -> dict[str, type]:
         gates.HierarchicalParams,
         gates.HierarchicalStatistics,
         gates.SigmoidParams,
+        gates.LaplaceGateParams,
+        gates.ActivationGateParams,
         gates.ScoreGateStatistics,
         gates.ColumnTransform,
         gates.FixedGate,

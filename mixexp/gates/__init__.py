@@ -5,10 +5,12 @@ from .softmax import ConstantGate, SoftmaxGate, SoftmaxParams, SoftmaxStatistics
 
 # isort: split
 # the first gate of the registry is the default
+from .activation import ActivationGate, ActivationGateParams
 from .gaussian import GaussianGate, GaussianGateParams, GaussianGateStatistics
 from .hierarchical import HierarchicalGate
 from .kmeans import KMeansGate, KMeansPartition
 from .known import CallableGate, FixedGate, KnownGate, KnownGateParams, KnownGateStatistics
+from .laplace import LaplaceGate, LaplaceGateParams
 from .low_rank import LowRankGate, LowRankParams
 from .scores import ScoreGate, ScoreGateParams, ScoreGateStatistics
 from .sigmoid import SigmoidGate, SigmoidParams
@@ -17,6 +19,8 @@ from .tree_arrays import HierarchicalParams, HierarchicalStatistics
 from .tree_reading import GateNode
 
 __all__ = [
+    "ActivationGate",
+    "ActivationGateParams",
     "CallableGate",
     "ColumnTransform",
     "ConstantGate",
@@ -34,6 +38,8 @@ __all__ = [
     "KnownGate",
     "KnownGateParams",
     "KnownGateStatistics",
+    "LaplaceGate",
+    "LaplaceGateParams",
     "LowRankGate",
     "LowRankParams",
     "ScoreGate",

@@ -25,6 +25,7 @@ class Gate(Part):
     has_nodes = False  # True for a tree of splits; see `TreeReading`
     own_design = False  # True where `design` is not that of standardised columns
     uses_distances = False  # True where columns that say nothing new would change the gate
+    has_places = False  # True where `initial_for` puts the classes into the columns
     known = False  # True where nothing is estimated, so that the classes have names
 
     def for_rows(self, n_distinct):
@@ -166,6 +167,14 @@ class Gate(Part):
     def rows_needed(self, params) -> int:
         """Effective rows without which a class's own parameters are not determined."""
         return 0
+
+    def in_user_units(self, params):
+        """Parameters as they are shown, from those that refer to unstandardised columns."""
+        return params
+
+    def stages(self):
+        """Gates of an annealing that ends in this one; see `mixexp.em.annealing`."""
+        return []
 
     @abstractmethod
     def display(self, params, names) -> dict:

@@ -18,11 +18,10 @@ from sklearn.base import clone
 from ..kernels.reference import log_softmax
 from ..penalties import is_sparse, ridge, vanishing_ridge
 from ..scaling import rescale_linear
-from ..solvers.indefinite import is_convex, newton_step
 from .base import Gate
 
-LARGEST_STEP = 4.0  # of a class's number in one M-step, on standardised columns
 LARGEST_FACTOR = 1.0  # of the logarithm of a scale in one M-step
+SMALLEST = 1e-10  # of a curvature or a variance, relative to the largest
 ENTRIES = 2_000_000  # of the derivatives of a part of a block, (rows, K, D)
 
 
@@ -40,12 +39,14 @@ class ScoreGateStatistics(NamedTuple):
     """Local quadratic model of the gate's share of the surrogate, in the order of `pack`.
 
     score (K D,); exact (K D, K D) minus the second derivative; convex (K D, K D) its
-    Gauss-Newton part, without the second derivatives of the scores; weight () = sum w.
+    Gauss-Newton part, without the second derivatives of the scores; moment (q, q) = sum w x x';
+    weight () = sum w.
     """
 
     score: np.ndarray
     exact: np.ndarray
     convex: np.ndarray
+    moment: np.ndarray
     weight: np.ndarray
 
 
@@ -65,7 +66,9 @@ class ScoreGate(Gate):
     """
 
     own_derivatives = True
+    has_predictors = True  # False where the numbers of columns are no slopes
     params_class: type = ScoreGateParams
+    largest_step = 4.0  # of a class's number in one M-step, on standardised columns
     penalty: Any = None
     ridge: float | None = None
 
@@ -117,11 +120,12 @@ class ScoreGate(Gate):
     def log_prob(self, params, X):
         return log_softmax(np.concatenate([self.scores(params, part) for _, part in dense(X)]))
 
-    # --- the M-step: a guarded Newton step ----------------------------------------------------
+    # --- the M-step: a step of Newton's that climbs everywhere ---------------------------------
 
     def statistics(self, params, X, resp, weight, log_prior=None):
         K, D = len(params.coef), params.coef.shape[1] + self.n_extra
         score, convex, bend = np.zeros((K, D)), np.zeros((K * D, K * D)), np.zeros((K, D, D))
+        moment = np.zeros((params.coef.shape[1],) * 2)
         step = max(64, ENTRIES // (K * D))
         for rows, part in dense(X, step):
             value = self.scores(params, part)
@@ -131,26 +135,46 @@ class ScoreGate(Gate):
             score += np.einsum("nk,nkd->kd", excess, own.first)
             bend += own.bend(excess)
             convex += _spread(own.first, prob, w)
-        return ScoreGateStatistics(
-            score.ravel(), convex - linalg.block_diag(*bend), convex, np.asarray(weight.sum())
-        )
+            moment += (part * w[:, None]).T @ part
+        exact = convex - linalg.block_diag(*bend)
+        return ScoreGateStatistics(score.ravel(), exact, convex, moment, np.asarray(weight.sum()))
 
     def m_step(self, params, stats):
         vector, weight = self.pack(params), stats.weight[..., None]
-        curved = np.where(is_convex(stats.exact)[..., None, None], stats.exact, stats.convex)
         K, q = params.coef.shape[-2:]
         strengths = np.tile(self._strengths(q), K)
-        project = self._projector(K, q)
-        gram = project @ (curved + weight[..., None] * np.diag(strengths)) @ project
-        step = newton_step(gram, (stats.score - weight * strengths * vector) @ project)
-        return self.unpack(vector + self._shortened(step, K, q), params)
+        metric = self._metric(stats, q)
+        own = linalg.block_diag(_whitening(metric), np.eye(self.n_extra))
+        basis = self._projector(K, q) @ np.kron(np.eye(K), own)
+        gram = basis.T @ (stats.exact + weight[..., None] * np.diag(strengths)) @ basis
+        step = climb(gram, (stats.score - weight * strengths * vector) @ basis) @ basis.T
+        return self.unpack(vector + self._shortened(step, params, metric), params)
 
-    def _shortened(self, step, K, q):
-        """The step, no longer than what one quadratic model can say of the scores."""
-        longest = np.tile(np.full(q + self.n_extra, LARGEST_STEP), (K, 1))
-        longest[:, self.tied(q)] = LARGEST_FACTOR
-        ratio = np.abs(step) / longest.ravel()
-        return step / np.maximum(1.0, ratio.max(axis=-1, keepdims=True, initial=0.0))
+    def _metric(self, stats, q):
+        """(q, q) second moments of the design, or ones: in which the numbers of a class are long.
+
+        In the moments' metric steps of predictors do not depend on units or copies of columns.
+        """
+        if not self.has_predictors:
+            return np.eye(q)
+        return stats.moment.reshape(-1, q, q).sum(axis=0) / stats.weight.sum()
+
+    def _shortened(self, step, params, metric):
+        """The step, no longer than what one quadratic model can say of the scores.
+
+        Predictors that run off to make a threshold may grow by half, whatever their size.
+        """
+        K, q = params.coef.shape[-2:]
+        own = step.reshape(*step.shape[:-1], K, q + self.n_extra)
+        longest = np.maximum(self.largest_step, 0.5 * _length(params.coef, metric))
+        ratio = (_length(own[..., :q], metric) / longest).max(axis=-1)
+        if self.n_extra:
+            limits = [
+                LARGEST_FACTOR if q + place in self.tied(q) else self.largest_step
+                for place in range(self.n_extra)
+            ]
+            ratio = np.maximum(ratio, (np.abs(own[..., q:]) / limits).max(axis=(-2, -1)))
+        return step / np.maximum(1.0, ratio)[..., None]
 
     def separation(self, params, stats):
         """Every class's own predictor, with the information on it when all others are unknown."""
@@ -251,3 +275,28 @@ def _spread(first, prob, weight):
         own = slice(k * D, (k + 1) * D)
         out[own, own] += (first[:, k] * (weight * prob[:, k])[:, None]).T @ first[:, k]
     return out
+
+
+def climb(gram, score):
+    """The ascent step |gram|^-1 score, which does not depend on a rotation of the coordinates.
+
+    Nothing moves where there is no curvature. See `solvers.indefinite.newton_step`, whose step does
+    not depend on the units of the coordinates.
+    """
+    values, vectors = np.linalg.eigh(gram)
+    size = np.abs(values)
+    flat = size <= SMALLEST * size.max(axis=-1, keepdims=True, initial=0.0)
+    along = np.einsum("...ab,...a->...b", vectors, score) / np.where(flat, np.inf, size)
+    return np.einsum("...ab,...b->...a", vectors, along)
+
+
+def _whitening(metric):
+    """(q, r) basis of the directions in which the design varies, orthonormal in the metric."""
+    values, vectors = np.linalg.eigh(metric)
+    kept = values > SMALLEST * values[-1]
+    return vectors[:, kept] / np.sqrt(values[kept])
+
+
+def _length(vectors, metric):
+    """(...) lengths of (..., q) in the metric."""
+    return np.sqrt(np.einsum("...a,ab,...b->...", vectors, metric, vectors).clip(0.0))

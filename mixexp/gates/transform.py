@@ -19,8 +19,9 @@ class ColumnTransform(Component):
 
     Parameters
     ----------
-    function : {"tanh", "sigmoid"} or callable
-        A callable takes an array (n, p) of standardised columns and returns one of that shape.
+    function : {"tanh", "sigmoid"}, callable or None
+        None is the identity. A callable takes an array (n, p) of standardised columns and returns
+        one of that shape.
     centre, scale : (p,) arrays
         A constant column has the scale inf and stands as zero.
     """
@@ -41,6 +42,8 @@ class ColumnTransform(Component):
         part = X[:, columns]
         part = part.toarray() if sparse.issparse(part) else np.asarray(part, dtype=np.float64)
         z = (part - self.centre) / self.scale
+        if self.function is None:
+            return np.column_stack([np.ones(len(z)), z])
         function = FUNCTIONS[self.function] if isinstance(self.function, str) else self.function
         value = np.asarray(function(z), dtype=np.float64)
         if value.shape != z.shape or not np.isfinite(value).all():

@@ -14,7 +14,6 @@ import numpy as np
 
 from ..em.model import MoEModel
 from ..em.params import MoEParams, stack, take
-from ..em.rows import Scaling
 
 STEP = 1e-6
 RANK = 1e-7
@@ -65,17 +64,15 @@ class _Report:
     """Reported parameters as a function of the packed, standardised vector."""
 
     def __init__(self, model, params, reference):
-        p, m = len(model.scaling.x_scale), len(model.scaling.y_scale)
         self.model, self.template = model, stack([params])
-        self.plain = model._replace(scaling=Scaling.identity(p, m))
         self.forms = _forms(model, self.user(params), reference)
 
     def user(self, params):
-        return self.plain.rescale(params, self.model.scaling)
+        return self.model.in_user_units(params)
 
     def value(self, vector):
         params = take(self.model.unpack(np.atleast_2d(vector), self.template), 0)
-        return self.forms @ self.plain.pack(self.user(params))
+        return self.forms @ self.model.pack(self.user(params))
 
 
 def _parts(model, user, columns, reference):

@@ -132,9 +132,14 @@ def ridge_by_hand(model, case, alpha):
     if "penalty" in case.expert.get_params(deep=False):
         total += np.sum((model.coef_ * spread / unit) ** 2)
     if "penalty" in case.gate.get_params(deep=False):
-        nodes = getattr(model, "gate_nodes_", None)
-        for coef in [model.gate_coef_] if nodes is None else [node.coef for node in nodes]:
-            slopes = coef * spread[model._gate_columns]
+        columns = model._gate_columns
+        if hasattr(model, "gate_nodes_"):
+            shrunk = [node.coef * spread[columns] for node in model.gate_nodes_]
+        elif hasattr(model, "gate_centres_"):
+            shrunk = [(model.gate_centres_ - X.mean(axis=0)[columns]) / spread[columns]]
+        else:
+            shrunk = [model.gate_coef_ * spread[columns]]
+        for slopes in shrunk:
             middle = slopes.mean(axis=0) if case.gate.centres_slopes else 0.0
             total += np.sum((slopes - middle) ** 2)
     ridge = getattr(model._model_.expert, "ridge", 0.0)
