@@ -54,10 +54,12 @@ class InferenceMixin:
         ----------
         X, y, sample_weight
             The rows of the fit.
-        covariance : {"observed", "opg", "sandwich", "cluster", "bootstrap"}
+        covariance : {"observed", "opg", "sandwich", "cluster", "density", "bootstrap"}
             Inverse of the observed information (Louis, 1982); of the sum of outer products of
             scores; the sandwich of both, valid where the law of y given x is mis-specified (White,
-            1982); the same with scores summed within ``groups``; or the spread of refits.
+            1982); the same with scores summed within ``groups``; for Laplace experts, whose density
+            has a kink, the sandwich with the density of the residuals at the planes, from the rows
+            within a bandwidth (Powell, 1991); or the spread of refits.
         groups : array-like (n,) or None
             Clusters of rows, for "cluster" and "bootstrap". Of a fit with ``groups=``: its groups,
             which are the units of every covariance.

@@ -115,6 +115,14 @@ class Expert(Part):
         """Further fitted attributes of estimators, from parameters on the user's scale."""
         return {}
 
+    def smoothed(self, params, mass):
+        """The family with second derivatives of the expected likelihood; None where it has none.
+
+        For families that are not `smooth`, whose likelihood has kinks and its expectation has not.
+        ``mass`` (K,) are the experts' effective rows.
+        """
+        return None
+
     @abstractmethod
     def shift(self, stats, params, step):
         """The statistics' local quadratic model re-expressed at ``params + step``."""

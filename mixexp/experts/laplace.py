@@ -16,7 +16,7 @@ class LaplaceExpert(CheckLossExpert):
     half of this one. An M-step is exact, not a step of a majorisation.
 
     The density has a kink at the location: there is no observed information, and `inference` offers
-    ``covariance="bootstrap"``.
+    ``covariance="density"`` and ``"bootstrap"``.
 
     Parameters
     ----------

@@ -20,6 +20,7 @@ from .results import InferenceResult
 
 WEIGHTS = ("frequency", "sampling", "precision")
 STATIONARY = 1e-3  # gain of log-likelihood that a Newton step may still promise
+KINKED = 0.25  # the same where rows that fit exactly hold the estimate
 
 
 class FittedModel(NamedTuple):
@@ -132,11 +133,7 @@ def _check_settings(fitted, kind, bootstrap_kind, groups, weights, reference):
 def _check_regular(fitted, kind):
     """Refuse, by name, fits whose information says nothing of sampling error."""
     model = fitted.model
-    if model.kinked is not None:
-        raise NotRegularError(
-            f"{model.kinked.title} is not twice differentiable in its parameters: there is no "
-            f"information matrix, and no {kind!r} covariance. Use covariance='bootstrap'."
-        )
+    _check_smooth(model, fitted.params, kind)
     for part, what in ((model.gate, "gate carries"), (model.expert, "experts carry")):
         if is_active(getattr(part, "penalty", None)):
             raise NotRegularError(
@@ -165,6 +162,32 @@ def _check_regular(fitted, kind):
         )
 
 
+def _check_smooth(model, params, kind):
+    """Refuse parts without second derivatives, but for those that "density" is for."""
+    if model.kinked is None:
+        if kind == "density":
+            raise ValueError(
+                "covariance='density' is for experts whose density has a kink, such as Laplace "
+                f"ones; {model.expert.title} has second derivatives. Use covariance='sandwich'."
+            )
+        return
+    smoothable = model.gate.smooth and model.expert.smoothed(params.expert, np.ones(model.K))
+    if kind == "density" and smoothable:
+        return
+    others = "covariance='density' or 'bootstrap'" if smoothable else "covariance='bootstrap'"
+    raise NotRegularError(
+        f"{model.kinked.title} is not twice differentiable in its parameters: there is no "
+        f"information matrix, and no {kind!r} covariance. Use {others}."
+    )
+
+
+def _smoothed(problem):
+    """The problem with the second derivatives of the expected likelihood."""
+    model, params, rows = problem.model, problem.params, problem.rows
+    mass = rows.spread(rows.unit_weight) @ model.responsibilities(params, rows)
+    return problem._replace(model=model._replace(expert=model.expert.smoothed(params.expert, mass)))
+
+
 def _held(hold, names):
     hold = [hold] if isinstance(hold, str) else list(hold)
     unknown = [name for name in hold if name not in names]
@@ -176,6 +199,7 @@ def _held(hold, names):
 def _from_information(problem, kind, groups, held):
     names = problem.coordinates.names
     free = np.array([i for i, name in enumerate(names) if name not in held])
+    problem = _smoothed(problem) if kind == "density" else problem
     local = problem.at(problem.coordinates.value)
     part = local._replace(
         score=local.score[free],
@@ -188,16 +212,17 @@ def _from_information(problem, kind, groups, held):
         value=problem.coordinates.value[free],
         basis=problem.coordinates.basis[:, free],
     )
-    _check_stationary(part)
+    # at a kink the scores of the rows that fit exactly are not counted: they make up the rest
+    _check_stationary(part, KINKED if kind == "density" else STATIONARY)
     inside = covariance(problem._replace(coordinates=own), part, kind, groups)
     matrix = np.zeros((len(names), len(names)))
     matrix[np.ix_(free, free)] = inside
     return matrix, local.loglik
 
 
-def _check_stationary(local):
+def _check_stationary(local, most):
     gain = 0.5 * float(local.score @ newton_step(local.observed, local.score))
-    if gain > STATIONARY * max(1.0, len(local.score)):
+    if gain > most * max(1.0, len(local.score)):
         raise NotRegularError(
             f"These rows are not those of the fit, or it had not converged: a step would raise "
             f"their log-likelihood by about {gain:.3g}. Give the X, y and weights of the fit."
@@ -208,7 +233,7 @@ def _notes(fitted, weights, kind, held):
     notes = []
     if fitted.rows.weight is not None:
         notes.append(f"Weights are read as {weights} weights.")
-    if kind in ("sandwich", "cluster"):
+    if kind in ("sandwich", "cluster", "density"):
         notes.append("Standard errors are robust to a mis-specified law of y given x.")
     if fitted.model.grouped:
         notes.append(f"Units are the {fitted.rows.n_units} groups of {fitted.rows.n} rows.")

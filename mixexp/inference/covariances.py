@@ -9,7 +9,7 @@ from .problem import Local, Problem
 
 SINGULAR = 1e-9  # of a scaled information's eigenvalue, below which a direction is not determined
 
-KINDS = ("observed", "opg", "sandwich", "cluster", "bootstrap")
+KINDS = ("observed", "opg", "sandwich", "cluster", "density", "bootstrap")
 
 
 class NotRegularError(ValueError):
@@ -23,7 +23,7 @@ def covariance(problem: Problem, local: Local, kind: str, groups=None):
     if kind == "opg":
         return _inverse(local.outer, problem.coordinates.names)
     bread = _inverse(local.observed, problem.coordinates.names)
-    if kind == "sandwich":
+    if kind in ("sandwich", "density"):
         return bread @ local.squared @ bread
     scores = row_scores(problem.model, problem.params, problem.rows) @ problem.coordinates.basis
     weight = problem.rows.unit_weight

@@ -210,6 +210,50 @@ def _pull(X, y, w, above, below, inside, coef, r, h):
 
 
 @helper
+def _swap(distance, rise, rows, i, j):
+    distance[i], distance[j] = distance[j], distance[i]
+    rise[i], rise[j] = rise[j], rise[i]
+    rows[i], rows[j] = rows[j], rows[i]
+
+
+@helper
+def _weighted_quantile(distance, rise, rows, m, total):
+    """The row up to which, in the order of the distances, the rises reach the total; -1 for none.
+
+    By partitions, as quickselect, so that no more is sorted than is needed.
+    """
+    low, high = 0, m
+    while low < high:
+        middle = (low + high) // 2
+        pivot = max(
+            min(distance[low], distance[high - 1]),
+            min(max(distance[low], distance[high - 1]), distance[middle]),
+        )
+        less, same, at, more = 0.0, 0.0, low, high
+        first = low
+        while at < more:
+            if distance[at] < pivot:
+                less += rise[at]
+                _swap(distance, rise, rows, at, first)
+                first += 1
+                at += 1
+            elif distance[at] > pivot:
+                more -= 1
+                _swap(distance, rise, rows, at, more)
+            else:
+                same += rise[at]
+                at += 1
+        if less >= total:
+            high = first
+        elif less + same >= total:
+            return rows[first]
+        else:
+            total -= less + same
+            low = more
+    return -1
+
+
+@helper
 def _where_it_stops(X, w, steepness, inside, r, d, fall, work):
     """The row at which the loss stops falling along d; -1 for none."""
     distance, rise, rows = work
@@ -226,11 +270,7 @@ def _where_it_stops(X, w, steepness, inside, r, d, fall, work):
         if z * r[i] > 0.0 and abs(z) > ROUNDING * math.sqrt(length * own):
             distance[m], rows[m], rise[m] = r[i] / z, i, w[i] * steepness * abs(z)
             m += 1
-    for t in np.argsort(distance[:m]):
-        fall -= rise[t]
-        if fall <= 0.0:
-            return rows[t]
-    return -1
+    return _weighted_quantile(distance, rise, rows, m, fall)
 
 
 @helper

@@ -154,10 +154,51 @@ def test_levels_that_differ_between_experts_are_a_list():
     assert_allclose(shares, [0.1, 0.9], atol=0.03)
 
 
+@levels
+def test_density_errors_of_one_expert_are_those_of_quantile_regression(level):
+    """Where one density serves all rows, as there; both are kernel estimates, of other kernels."""
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(12_000, 2))
+    y = 1 + X @ [1.0, -0.5] + rng.normal(size=12_000)
+    model = MoERegressor(1, expert=AsymmetricLaplaceExpert(level)).fit(X, y)
+    found = model.inference(X, y, covariance="density")
+    theirs = sm.QuantReg(y, sm.add_constant(X)).fit(q=level, max_iter=5000, vcov="robust")
+    ours = found.bse[[name for name in found.names if "scale" not in name]]
+    assert_allclose(ours, theirs.bse, rtol=0.2)
+    assert_allclose(found.params[ours.index], theirs.params, atol=1e-4)
+
+
+def test_density_errors_are_the_spread_of_fits_where_the_scale_varies():
+    """The law of y is not the family's: wider where |x| is large, and normal."""
+    estimates, errors = [], []
+    for seed in range(40):
+        X, y, upper = two_lines(400, seed)
+        noise = np.random.default_rng(1000 + seed).normal(size=400)
+        y = np.where(upper, 1 + 2 * X[:, 0], -1 - X[:, 0]) + (0.1 + 0.4 * X[:, 0] ** 2) * noise
+        model = MoERegressor(2, expert="laplace", start=upper.astype(int)).fit(X, y)
+        found = model.inference(X, y, covariance="density")
+        estimates.append(found.params)
+        errors.append(found.bse)
+    spread = np.std(estimates, axis=0)
+    assert_allclose(np.mean(errors, axis=0), spread, rtol=0.45)
+
+
+def test_a_density_covariance_is_for_kinks_and_for_the_rows_of_the_fit():
+    X, y, _ = two_lines(200)
+    with pytest.raises(ValueError, match="'density' is for .* GaussianExpert has second"):
+        MoERegressor(2).fit(X, y).inference(X, y, covariance="density")
+    model = MoERegressor(2, expert="laplace").fit(X, y)
+    with pytest.raises(NotRegularError, match="not those of the fit"):
+        model.inference(X, y + 0.3 * X[:, 0], covariance="density")
+    pair = MoERegressor(2, expert=["laplace", "laplace"]).fit(X, y)
+    with pytest.raises(NotRegularError, match="Use covariance='bootstrap'"):
+        pair.inference(X, y, covariance="density")
+
+
 def test_information_is_refused_by_name_and_the_bootstrap_remains():
     X, y, _ = two_lines(150)
     model = MoERegressor(2, expert="laplace").fit(X, y)
-    with pytest.raises(NotRegularError, match="LaplaceExpert is not twice.*bootstrap"):
+    with pytest.raises(NotRegularError, match="LaplaceExpert is not twice.*'density' or 'boot"):
         model.inference(X, y)
     result = model.inference(X, y, covariance="bootstrap", n_boot=20)
     assert (result.bse > 0).all()
