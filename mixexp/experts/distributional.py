@@ -18,6 +18,7 @@ from ..kernels.rows import RowUnit, weighted_hessian, weighted_score
 from ..penalties import ridge
 from ..scaling import rescale_linear
 from ..solvers.indefinite import bounded_newton, convex_part, is_convex
+from ..solvers.ratio import ratio_bounded_newton
 from .row_law import RowLaw, RowParameter, as_column, root_of
 
 __all__ = [  # what families are made with
@@ -208,28 +209,49 @@ class DistributionalExpert(RowLaw):
         score = score - strengths * own
         gram = gram + strengths[..., None] * np.eye(own.shape[-1])
         place = self._intercepts(q)
-        low, high = (limit - own[..., place] for limit in self._limits(own[..., place]))
+        here = own[..., place]
+        low, high = (limit - here for limit in self._own_limits(here))
         # where the likelihood is flat in one of them, the others shall move as they would
         low[..., 1:] = np.maximum(low[..., 1:], -LARGEST_STEP)
         high[..., 1:] = np.minimum(high[..., 1:], LARGEST_STEP)
-        step = bounded_newton(gram, score, place, np.minimum(low, 0.0), np.maximum(high, 0.0))
+        low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
+        coupled = self._coupled()
+        if coupled is None:
+            step = bounded_newton(gram, score, place, low, high)
+        else:
+            step = ratio_bounded_newton(
+                gram, score, place, low, high, here[..., coupled], coupled, self._gap(coupled)
+            )
         return self.project(DistributionalParams(self._coef(own + step, params.coef.shape)))
 
     def _limits(self, intercepts):
         """Bounds (..., K, J) of the intercepts, those by the other experts among them."""
+        low, high = self._own_limits(intercepts)
+        j = self._coupled()
+        if j is not None:
+            values = intercepts[..., j]
+            if self.parameters[j].spurious == "low":
+                floor = values.max(axis=-1, keepdims=True) - self._gap(j)
+                low[..., j] = np.maximum(low[..., j], floor)
+            else:
+                ceiling = values.min(axis=-1, keepdims=True) + self._gap(j)
+                high[..., j] = np.minimum(high[..., j], ceiling)
+        return low, high
+
+    def _own_limits(self, intercepts):
+        """Bounds (..., K, J) of the intercepts whatever those of the other experts."""
         low = np.array([self._lowest(parameter) for parameter in self.parameters])
         high = np.array([parameter.high for parameter in self.parameters])
-        low = np.broadcast_to(low, intercepts.shape).copy()
-        high = np.broadcast_to(high, intercepts.shape).copy()
-        for j, parameter in enumerate(self.parameters):
-            values = intercepts[..., j]
-            if parameter.spurious == "low":
-                largest = values.max(axis=-1, keepdims=True)
-                low[..., j] = np.maximum(low[..., j], largest + np.log(self.max_ratio))
-            elif parameter.spurious == "high":
-                smallest = values.min(axis=-1, keepdims=True)
-                high[..., j] = np.minimum(high[..., j], smallest - 2 * np.log(self.max_ratio))
-        return low, high
+        return tuple(np.broadcast_to(limit, intercepts.shape).copy() for limit in (low, high))
+
+    def _coupled(self):
+        """Place of the parameter whose values in different experts bound one another, or None."""
+        places = [j for j, parameter in enumerate(self.parameters) if parameter.spurious]
+        return places[0] if places else None
+
+    def _gap(self, j):
+        """How far the intercepts of that parameter may lie apart."""
+        return -np.log(self.max_ratio) * (1 if self.parameters[j].spurious == "low" else 2)
 
     def _lowest(self, parameter):
         """Lower bound of a predictor: ``min_scale`` of a scale, where there is that setting."""
@@ -255,23 +277,25 @@ class DistributionalExpert(RowLaw):
         here, at = own[..., place], gradient[..., place]
         slack = 1e-9
         held = ((here <= low + slack) & (at < 0)) | ((here >= high - slack) & (at > 0))
-        gradient[..., place] = np.where(held | self._ratio_held(here), 0.0, at)
+        gradient[..., place] = self._balanced(here, at, held)
         return gradient.reshape(*gradient.shape[:-2], -1)
 
-    def _ratio_held(self, intercepts):
-        """Where gradients balance under a bound by the other experts: at the one it is from."""
-        held = np.zeros(intercepts.shape, dtype=bool)
-        low, high = self._limits(intercepts)
-        for j, parameter in enumerate(self.parameters):
-            values = intercepts[..., j]
-            if parameter.spurious == "low":
-                bound, extreme = values <= low[..., j] + 1e-9, values.max(axis=-1, keepdims=True)
-            elif parameter.spurious == "high":
-                bound, extreme = values >= high[..., j] - 1e-9, values.min(axis=-1, keepdims=True)
-            else:
-                continue
-            held[..., j] = bound.any(axis=-1, keepdims=True) & (values == extreme)
-        return held
+    def _balanced(self, intercepts, gradient, held):
+        """Gradients at bounds: of experts that follow another, their sum at the one that leads."""
+        out = np.where(held, 0.0, gradient)
+        j = self._coupled()
+        if j is None:
+            return out
+        values, (low, high) = intercepts[..., j], self._own_limits(intercepts)
+        if self.parameters[j].spurious == "low":
+            extreme, own = values.max(axis=-1, keepdims=True), values <= low[..., j] + 1e-9
+        else:
+            extreme, own = values.min(axis=-1, keepdims=True), values >= high[..., j] - 1e-9
+        follows = held[..., j] & ~own
+        pull = np.where(follows, gradient[..., j], 0.0).sum(axis=-1, keepdims=True)
+        leads = (values == extreme) & follows.any(axis=-1, keepdims=True)
+        out[..., j] += np.where(leads, pull, 0.0)
+        return out
 
     def bounded(self, params):
         low, high = self._limits(params.coef[..., 0])

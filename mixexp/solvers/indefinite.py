@@ -127,7 +127,7 @@ def _scaled(gram, absolute=True):
     return scale, np.where(flat, np.inf, values), vectors
 
 
-def bounded_newton(gram, score, place, low, high):
+def bounded_newton(gram, score, place, low, high, target=None):
     """`newton_step` with bounds on the step at the coordinates ``place``.
 
     Parameters
@@ -137,6 +137,8 @@ def bounded_newton(gram, score, place, low, high):
     place : (J,) int
     low, high : (..., J)
         low <= 0 <= high; a coordinate at its bound stays there while the score pushes outwards.
+    target : (..., J) or None
+        Steps that are given, NaN elsewhere.
 
     Returns
     -------
@@ -144,18 +146,20 @@ def bounded_newton(gram, score, place, low, high):
     """
     at = score[..., place]
     slack = 1e-12
-    held = ((low >= -slack) & (at < 0)) | ((high <= slack) & (at > 0))
-    step = _with_held(gram, score, place, held, np.zeros_like(at))
+    given = np.zeros(at.shape, dtype=bool) if target is None else ~np.isnan(target)
+    target = np.zeros(at.shape) if target is None else np.where(given, target, 0.0)
+    held = ((low >= -slack) & (at < 0)) | ((high <= slack) & (at > 0)) | given
+    step = with_held(gram, score, place, held, target)
     moved = step[..., place]
     beyond = ~held & ((moved < low) | (moved > high))
     if beyond.any():
-        target = np.where(beyond, np.clip(moved, low, high), 0.0)
-        step = _with_held(gram, score, place, held | beyond, target)
-        step[..., place] = np.clip(step[..., place], low, high)
+        target = np.where(beyond, np.clip(moved, low, high), target)
+        step = with_held(gram, score, place, held | beyond, target)
+        step[..., place] = np.where(given, target, np.clip(step[..., place], low, high))
     return step
 
 
-def _with_held(gram, score, place, held, target):
+def with_held(gram, score, place, held, target):
     """The step whose coordinates ``place`` are ``target`` where held (..., J)."""
     if not held.any():
         return newton_step(gram, score)

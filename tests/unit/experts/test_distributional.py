@@ -7,6 +7,7 @@ import pytest
 import statsmodels.api as sm
 from numpy.testing import assert_allclose
 from scipy import stats
+from sklearn.exceptions import ConvergenceWarning
 
 import mixexp
 from mixexp import (
@@ -202,6 +203,20 @@ def test_a_family_never_ends_below_the_gaussian_one(expert):
     y = np.where(rng.random(250) < 0.5, 2 * X[:, 0], -1 - X[:, 0]) + 0.5 * rng.normal(size=250)
     gaussian = MoERegressor(2, expert=GaussianExpert()).fit(X, y)
     assert MoERegressor(2, expert=expert).fit(X, y).loglik_ >= gaussian.loglik_ - 1e-3
+
+
+@pytest.mark.parametrize("family", ["student", "skew_normal"])
+def test_scales_at_the_bound_on_their_ratio_end_at_a_maximum(family):
+    """An expert of tied rows pulls its scale down, and the other one's with it."""
+    rng = np.random.default_rng(4)
+    x = rng.uniform(-1, 1, 300)
+    first = rng.random(300) < 1 / (1 + np.exp(-8 * x))
+    y = np.where(first, -2.5, 2.5) * x + rng.standard_normal(300)
+    y[:20] = -5
+    with pytest.warns(ConvergenceWarning, match="leans on the lower bound"):
+        model = MoERegressor(2, expert=family, start=(y == -5).astype(int)).fit(x[:, None], y)
+    assert_allclose(model.scale_.min() / model.scale_.max(), 1e-2, rtol=1e-9)
+    assert model.n_iter_ < 100 and model.certificate_ < 1e-6
 
 
 def test_what_lies_outside_the_support_is_named():
