@@ -34,8 +34,9 @@ def plot_tree(model: Any, X: Any = None, *, most: int = 2, ax: Any = None) -> An
         single column also the value at which left and right are equally likely. One of more
         branches names the columns, with each branch's centred logit beside it. Lines are as
         strong as the share of rows that takes them. Leaves hold the expert's number as in
-        ``gate_tree_``, its effective share of the rows and its largest coefficients; for classes
-        those of the log odds of the second of two, or of every class's centred logit.
+        ``gate_tree_``, its effective share of the rows and its largest coefficients: of classes
+        those of the log odds of the second of two, or one of every class's centred logit; of
+        several responses y0, y1, ... one of each.
 
     Raises
     ------
@@ -52,7 +53,7 @@ def plot_tree(model: Any, X: Any = None, *, most: int = 2, ax: Any = None) -> An
     if ax is None:
         import matplotlib.pyplot as plt
 
-        size = drawing.leaf * max(drawing.width, 2), LEVEL * (drawing.depth + 1)
+        size = max(3.2, drawing.leaf * drawing.width), LEVEL * (drawing.depth + 1)
         _, ax = plt.subplots(figsize=size, layout="constrained")
     ax = axes(ax)
     ax.set_axis_off()
@@ -153,7 +154,7 @@ def _expert_lines(model: Any, X: Any, most: int) -> list[list[str]]:
     coef = np.asarray(model.coef_, dtype=float)
     if coef.ndim == 2:
         return [_strongest(own, names, scale, most) for own in coef]
-    classes = getattr(model, "classes_", range(coef.shape[1]))
+    classes = getattr(model, "classes_", [f"y{c}" for c in range(coef.shape[1])])
     if hasattr(model, "classes_") and coef.shape[1] == 2:
         head = f"log odds of {plain(classes[1], 12)}"
         return [[head, *_strongest(own[1] - own[0], names, scale, most)] for own in coef]

@@ -92,6 +92,9 @@ def test_classes_growths_and_single_experts():
         found = "\n".join(texts(plot_tree(model)))
         assert ("log odds of mid" in found) == (classes == 2)
         assert ("high: x" in found) == (classes == 3)
+    both = np.column_stack([y, 2 - y])
+    model = MoERegressor(2, gate="hierarchical", start=start).fit(X, both)
+    assert all(name in "\n".join(texts(plot_tree(model))) for name in ("y0: x", "y1: x"))
     growth = grow_tree(MoERegressor(), X, y, max_experts=1)
     ax = plt.subplots()[1]
     assert plot_tree(growth, X, ax=ax) is ax
