@@ -32,7 +32,8 @@ def summary_text(model) -> str:
     if len(starts):
         best = starts[starts["best"]]
         hits = int(best["hits"].iloc[0]) if len(best) else 0
-        lines.append(f"starts met {len(starts)} distinct optima; the best one {hits} times")
+        what = "one optimum" if len(starts) == 1 else f"{len(starts)} distinct optima"
+        lines.append(f"starts met {what}; the best one {hits} time{'s' * (hits != 1)}")
     lines += ["", "Experts"]
     lines += _table(*_expert_block(model))
     if model.n_experts_ > 1:
@@ -55,10 +56,25 @@ def _expert_block(model):
     if model.dispersion_ is not None:
         columns = [*columns, model._model_.expert.dispersion_name]
         values = np.column_stack([values, np.ravel(model.dispersion_)])
+    for name, further in _further(model).items():
+        columns = [*columns, name]
+        values = np.column_stack([values, further])
     if coef.shape[0] == model.n_experts_:
         columns = [*columns, "rows"]
         values = np.column_stack([values, model.expert_sizes_])
     return columns, labels, values
+
+
+def _further(model):
+    """Shapes, degrees of freedom and the like: (K,) numbers beside coefficients and dispersion."""
+    inner = model._model_
+    shown = inner.expert.display(model._user_params().expert)
+    K = model.n_experts_
+    return {
+        name.rstrip("_"): value
+        for name, value in shown.items()
+        if np.shape(value) == (K,) and not name.endswith("intercept_")
+    }
 
 
 def _table(rows, columns, values):

@@ -283,6 +283,7 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
 
     def _cdf(self, X, y, step, **inputs):
         expert = self._fitted_expert()
+        y = np.asarray(y) if isinstance(y, Intervals) else y  # refused: which of the ends is meant?
         rows = self._rows(X, y, **inputs)
 
         def values(part):

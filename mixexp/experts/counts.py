@@ -45,6 +45,10 @@ class PoissonLaw(CountExpert):
     def __init__(self, penalty=None):
         self.penalty = penalty
 
+    @property
+    def title(self):
+        return "PoissonExpert"
+
     def initial_parameters(self, y, weight, offset, trials):
         return (self._rate(y, weight, offset),)
 

@@ -43,6 +43,10 @@ class HeteroscedasticGaussianExpert(DistributionalExpert):
         self.min_scale = min_scale
         self.max_ratio = max_ratio
 
+    @property
+    def title(self):
+        return "GaussianExpert" if self.scale_features is None else super().title
+
     def initial_parameters(self, y, weight, offset, trials):
         mean = np.average(y, weights=weight)
         return mean, np.sqrt(np.average((y - mean) ** 2, weights=weight)) or 1.0

@@ -42,6 +42,10 @@ class HeteroscedasticGammaExpert(DistributionalExpert):
         self.shape_features = shape_features
         self.max_ratio = max_ratio
 
+    @property
+    def title(self):
+        return "GammaExpert" if self.shape_features is None else super().title
+
     def check_support(self, y, trials):
         if not y.min() > 0:
             raise ValueError(

@@ -31,6 +31,8 @@ from .regions import (
 STEP = 1e-3  # of central differences, on the scale of a predictor
 COLUMNS = 4  # of a target: lower, upper, and the interval of truncation
 
+AS_INTERVALS = ", some of its rows as intervals"
+
 
 class IntervalExpert(DistributionalExpert):
     """A family of distributions for targets (n, 4): lower, upper, and the interval of truncation.
@@ -49,7 +51,7 @@ class IntervalExpert(DistributionalExpert):
 
     @property
     def title(self):
-        return f"{self.family.title}, some of its rows as intervals"
+        return f"{self.family.title}{AS_INTERVALS}"
 
     # --- what is the family's ---------------------------------------------------------------
 

@@ -30,6 +30,10 @@ class BinomialLaw(DistributionalExpert):
     def __init__(self, penalty=None):
         self.penalty = penalty
 
+    @property
+    def title(self):
+        return "BinomialExpert"
+
     def check_support(self, y, trials):
         BinomialExpert().check_target(y[:, None], trials)
 

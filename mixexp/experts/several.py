@@ -9,6 +9,7 @@ import numpy as np
 from ..kernels.rows import RowUnit
 from .base import Expert
 from .distributional import DistributionalParams
+from .interval import AS_INTERVALS
 from .rowwise import rowwise
 
 
@@ -54,7 +55,9 @@ class ExpertList(Expert):
 
     @property
     def title(self):
-        return "(" + ", ".join(member.title for member in self.members) + ")"
+        titles = [member.title for member in self.members]
+        names = [title.removesuffix(AS_INTERVALS) for title in titles]
+        return f"({', '.join(names)})" + AS_INTERVALS * (names != titles)
 
     @property
     def scales_target(self):  # type: ignore[override]

@@ -66,8 +66,7 @@ def leverage(model: Any, X: Any, y: Any, *, sample_weight: Any = None, **inputs:
     ------
     ValueError
         For classes and families in several predictors, whose experts are no weighted regressions
-        of one response; for a fit with a
-        prior on the rows' experts where that is not given.
+        of one response; for a fit with a prior on the rows' experts where that is not given.
     """
     check_is_fitted(model)
     if hasattr(model, "classes_"):

@@ -12,6 +12,7 @@ from scipy import special
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
+from mixexp.estimators.intervals import Intervals
 from mixexp.explain._priors import refuse_priors
 from mixexp.explain.calibration import (
     Envelope,
@@ -32,16 +33,18 @@ def quantile_residuals(
 
     r = Phi^-1(F(y | x)); for counts F is drawn uniformly between P(Y < y | x) and P(Y <= y | x)
     (Dunn and Smyth, 1996, Journal of Computational and Graphical Statistics 5, 236-244). The law
-    is that of predictions, which knows x alone, also of a fit with ``expert_prior=``.
+    is that of predictions, which knows x alone, also of a fit with ``expert_prior=``. Of targets of
+    which an interval is known F is drawn between its values at the ends, and given that the row was
+    not truncated.
 
     Parameters
     ----------
     model : fitted MoERegressor
     X : array-like of shape (n, p)
         The rows of the fit, or new ones.
-    y : array-like of shape (n,)
+    y : array-like of shape (n,), or `intervals`
     random_state : int or None
-        Seed of the draws for counts. Look at a few: what they show alike is the model's.
+        Seed of the draws for counts and intervals. Look at a few: what they show alike is the model's.
     **inputs
         Row-wise inputs ``offset``, ``exposure``, ``trials``.
 
@@ -56,12 +59,29 @@ def quantile_residuals(
     """
     check_one_number(model, "quantile_residuals")
     refuse_priors("quantile_residuals", inputs)
-    return residuals_of_cdf(
-        model.cdf(X, y, **inputs),
-        model.cdf_left(X, y, **inputs),
-        model.predict(X, **inputs),
-        random_state=random_state,
-    )
+    ends = _of_intervals if isinstance(y, Intervals) else _of_values
+    high, low = ends(model, X, y, inputs)
+    return residuals_of_cdf(high, low, model.predict(X, **inputs), random_state=random_state)
+
+
+def _of_values(model, X, y, inputs):
+    return model.cdf(X, y, **inputs), model.cdf_left(X, y, **inputs)
+
+
+def _of_intervals(model, X, y, inputs):
+    """P(Y <= y) and P(Y < y) at the ends of intervals, within those of truncation."""
+    lower, upper, first, last = y.values.T
+
+    def below(values, method):
+        finite = np.isfinite(values)
+        found = np.asarray(method(X, np.where(finite, values, 0.0), **inputs), dtype=float)
+        return np.where(finite, found, np.where(values > 0, 1.0, 0.0))
+
+    high = below(upper, model.cdf)
+    low = np.where(lower == upper, below(upper, model.cdf_left), below(lower, model.cdf))
+    start, end = below(first, model.cdf), below(last, model.cdf)
+    width = np.maximum(end - start, 1e-300)
+    return (high - start) / width, np.clip((low - start) / width, 0.0, 1.0)
 
 
 def check_one_number(model: Any, what: str) -> None:

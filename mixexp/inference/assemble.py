@@ -134,10 +134,11 @@ def _check_regular(fitted, kind):
     """Refuse, by name, fits whose information says nothing of sampling error."""
     model = fitted.model
     _check_smooth(model, fitted.params, kind)
-    for part, what in ((model.gate, "gate carries"), (model.expert, "experts carry")):
+    carriers = (model.gate, "gate carries", "its"), (model.expert, "experts carry", "their")
+    for part, what, whose in carriers:
         if is_active(getattr(part, "penalty", None)):
             raise NotRegularError(
-                f"The {what} the penalty {part.penalty!r}: their estimates are biased "
+                f"The {what} the penalty {part.penalty!r}: {whose} estimates are biased "
                 "towards zero, and standard errors from the information do not account for it. "
                 "Refit without it on the chosen columns and other rows (sample splitting: "
                 "mixexp.selection.split_inference), or use covariance='bootstrap', which shows the "

@@ -7,7 +7,15 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mixexp import L2, ContextualMoERegressor, MoEClassifier, MoERegressor, SoftmaxGate, moe
+from mixexp import (
+    L2,
+    ContextualMoERegressor,
+    MoEClassifier,
+    MoERegressor,
+    SoftmaxGate,
+    intervals,
+    moe,
+)
 from mixexp.explain import (
     diagnose,
     gate_calibration,
@@ -133,3 +141,28 @@ def test_the_histogram_of_certainty_holds_every_row(rows, fitted):
     heights = [sum(patch.get_height() for patch in part) for part in ax.containers]
     assert sum(heights) == len(y)
     assert_allclose(heights, found.experts["rows"])
+
+
+def test_residuals_of_intervals_are_normal_where_the_law_holds():
+    """Censored, rounded and truncated rows; ignoring the truncation is seen."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1500, 1))
+    y = np.exp(1 + 0.5 * x[:, 0] + 0.5 * rng.normal(size=1500))
+    x, y = x[y > 2], y[y > 2]
+    upper = np.where(y > 8, np.inf, y)
+    known = intervals(np.minimum(y, 8.0), upper, truncated_below=2.0)
+    model = MoERegressor(1, expert="lognormal").fit(x, known)
+    found = quantile_residuals(model, x, known)
+    assert found.p_value > 0.05
+    assert diagnose(model, x, known).residuals.p_value == found.p_value
+    naive = quantile_residuals(model, x, intervals(np.minimum(y, 8.0), upper))
+    assert naive.p_value < 1e-6
+
+
+def test_residuals_of_values_as_intervals_are_those_of_the_values(rows, fitted):
+    X, y = rows
+    model = MoERegressor(2, start=fitted).fit(X, intervals(y))
+    one, two = (quantile_residuals(model, X, target).residuals for target in (y, intervals(y)))
+    assert_allclose(one, two, atol=1e-12)
+    with pytest.raises(TypeError, match="needs one value for every row"):
+        model.cdf(X, intervals(y))
