@@ -44,7 +44,8 @@ def quantile_residuals(
         The rows of the fit, or new ones.
     y : array-like of shape (n,), or `intervals`
     random_state : int or None
-        Seed of the draws for counts and intervals. Look at a few: what they show alike is the model's.
+        Seed of the draws for counts and intervals. Look at a few: what they show alike is the
+        model's.
     **inputs
         Row-wise inputs ``offset``, ``exposure``, ``trials``.
 
