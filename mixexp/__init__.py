@@ -28,6 +28,7 @@ _PUBLIC = {
     "ConstantGate": "mixexp.gates",
     "GaussianGate": "mixexp.gates",
     "HierarchicalGate": "mixexp.gates",
+    "TopKGate": "mixexp.gates",
     "FixedGate": "mixexp.gates",
     "CallableGate": "mixexp.gates",
     "SigmoidGate": "mixexp.gates",

@@ -11,6 +11,7 @@ from ..kernels.designs import weighted_grams
 from ..penalties import is_active
 from . import wide, working_set
 from .annealing import annealed
+from .approached import approached_start, led, settled
 from .arranged import arranged_start
 from .assigned import assigned_start
 from .checkpoint import Checkpoint, fingerprint
@@ -106,6 +107,8 @@ def _fit(model, rows, start, solver, seed, n_jobs, given, callback, on_search) -
     result = _higher(model, engine, solver, result, cooled)
     gate = take(result.params, 0).gate
     result = _higher(model, engine, solver, result, [MoEParams(gate, other) for other in others])
+    if model.gate.jumps:
+        result = settled(model, engine, solver, result)
     return _judge(model, engine, result, found.optima)
 
 
@@ -202,24 +205,26 @@ def _search(model, rows, start, seed, given, inside=()) -> StartResult:
     if model.gate.known:
         check_possible(model, rows)
     if start is None:
-        return StartResult(given[0], [])
-    if model.gate.known:
+        best = led(model, rows, given[0]) if model.gate.jumps else given[0]
+        return StartResult(best, [])
+    own = [params for params in given if len(params.gate[0]) == model.K]
+    if model.gate.jumps or model.gate.known:
 
-        def free(model, rows):
-            return _search(model, rows, start, seed, [])
+        def search(simpler, rows):
+            return _search(simpler, rows, start, seed, given if model.gate.jumps else [])
 
-        return known_gate_start(model, rows, start, seed, [*given, *inside], free)
+        detour = approached_start if model.gate.jumps else known_gate_start
+        return detour(model, rows, start, seed, [*own, *inside], search)
     if rows.prior is not None:
         return informed_start(model, rows, start, seed, [*given, *inside])
     if hasattr(model.expert, "members"):
         return assigned_start(model, rows, start, seed, given)
     if model.expert.points(rows.y) is not rows.y:
         return coarse_start(model, rows, start, seed, given)
-    own = [params for params in given if len(params.gate[0]) == model.K]
     if inside and len(own) == len(given):
         return contained_start(model, rows, start, seed, [*own, *inside])
-    search = arranged_start if model.gate.has_nodes else _plain_start
-    found = search(model, rows, start, seed, given)
+    begin = arranged_start if model.gate.has_nodes else _plain_start
+    found = begin(model, rows, start, seed, given)
     order = model.gate.numbering(found.params.gate)
     return found if order is None else found._replace(params=take(found.params, order))
 

@@ -22,6 +22,11 @@ class Status(Enum):
         "Not converged: no step raises the objective any more although its gradient is not zero "
         "to tolerance; the point is the best one found."
     )
+    JUMP = (
+        "At a jump: the likelihood of this gate falls at once where rows change their experts, and "
+        "no step of EM from here raises it. The experts are stationary given the gate; the gate is "
+        "the best one found, and its gradient need not be zero."
+    )
     DEGENERATE = (
         "Degenerate: an expert leans on the lower bound of its scale or holds too few rows. "
         "Use fewer experts or a penalty."

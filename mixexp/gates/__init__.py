@@ -14,6 +14,7 @@ from .laplace import LaplaceGate, LaplaceGateParams
 from .low_rank import LowRankGate, LowRankParams
 from .scores import ScoreGate, ScoreGateParams, ScoreGateStatistics
 from .sigmoid import SigmoidGate, SigmoidParams
+from .top_k import TopKGate
 from .transform import ColumnTransform
 from .tree_arrays import HierarchicalParams, HierarchicalStatistics
 from .tree_reading import GateNode
@@ -50,4 +51,5 @@ __all__ = [
     "SoftmaxGate",
     "SoftmaxParams",
     "SoftmaxStatistics",
+    "TopKGate",
 ]

@@ -26,6 +26,7 @@ class Gate(Part):
     own_design = False  # True where `design` is not that of standardised columns
     uses_distances = False  # True where columns that say nothing new would change the gate
     has_places = False  # True where `initial_for` puts the classes into the columns
+    jumps = False  # True where the likelihood is not continuous in the gate's parameters
     known = False  # True where nothing is estimated, so that the classes have names
 
     def for_rows(self, n_distinct):
@@ -60,6 +61,13 @@ class Gate(Part):
         Its parameters are of the same kind, unless the gate is `known`.
         """
         return self
+
+    def approach(self):
+        """Gates of continuous likelihoods, each nearer to this one, for one that `jumps`.
+
+        Their parameters are those of this gate.
+        """
+        return []
 
     def remembering(self):
         """A context for many passes over the same rows, in which a costly design may be kept."""

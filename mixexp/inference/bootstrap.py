@@ -13,11 +13,13 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
 from ..em import predictive
+from ..em.approached import led
 from ..em.driver import EM
 from ..em.engines import MemoryEngine
 from ..em.model import MoEModel
 from ..em.params import MoEParams, stack, take, tree_map
 from ..em.rows import Rows
+from ..em.status import Status
 from ..em.threads import single_threaded_blas
 from .coordinates import coordinates
 
@@ -81,8 +83,11 @@ def _replicate(model, params, rows, columns, kind, groups, reference, solver, se
     rng = np.random.default_rng(seed)
     sample = _sample(model, params, rows, kind, groups, rng)
     with single_threaded_blas(), model.gate.remembering():
-        result = solver.run(model, stack([params]), MemoryEngine(sample, model))
-    if not result.status[0].converged:
+        start = led(model, sample, params) if model.gate.jumps else params
+        result = solver.run(model, stack([start]), MemoryEngine(sample, model))
+    # at a jump, or creeping along one, as fits of such gates end
+    blocked = model.gate.jumps and result.status[0] in (Status.STALLED, Status.MAX_PASSES)
+    if not (blocked or result.status[0].converged):
         return None
     refit = take(result.params, 0)
     if model.gate.known or rows.prior is not None:  # which name the experts

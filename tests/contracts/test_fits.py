@@ -323,7 +323,14 @@ def test_a_column_without_news_keeps_the_fitted_density(gate, family, extra):
 def test_free_parameters_are_counted(gate, family):
     case = problem(gate, family)
     model = fit(case)
-    by_hand = {"softmax": 3, "constant": 1, "gaussian": 11, "hierarchical": 3, "kmeans": 0}
+    by_hand = {
+        "softmax": 3,
+        "constant": 1,
+        "gaussian": 11,
+        "hierarchical": 3,
+        "kmeans": 0,
+        "top_k": 3,
+    }
     experts = {
         "gaussian": 8,
         "poisson": 6,
