@@ -66,6 +66,7 @@ class ScoreGate(Gate):
     """
 
     own_derivatives = True
+    conditional = True
     has_predictors = True  # False where the numbers of columns are no slopes
     params_class: type = ScoreGateParams
     largest_step = 4.0  # of a class's number in one M-step, on standardised columns

@@ -97,6 +97,17 @@ def test_sigmoids_that_decide_in_turn_are_a_chain_of_splits():
     assert_allclose(found, wanted, rtol=1e-12)
 
 
+def test_planted_sigmoids_in_turn_are_found_by_the_chain():
+    def in_turn(x):
+        s, t = special.expit(0.4 - 2 * x), special.expit(-0.3 + 1.5 * x)
+        return np.log(np.column_stack([s, (1 - s) * t, (1 - s) * (1 - t)]))
+
+    X, y, labels = planted(in_turn, n=5000)
+    gate = HierarchicalGate(tree=(0, (1, 2)))
+    model = MoERegressor(3, gate=gate, start=labels).fit(X, y)
+    assert_allclose(model.gate_proba(GRID), np.exp(in_turn(GRID[:, 0])), atol=0.05)
+
+
 @pytest.mark.parametrize("gate", ["sigmoid"])
 def test_units_and_storage_of_the_columns_change_nothing(gate):
     X, y, labels = planted(sigmoids, n=400)
@@ -131,12 +142,15 @@ def test_a_strong_ridge_leaves_no_dependence_on_the_columns(gate):
     assert np.abs(prob - prob[0]).max() < 0.02
 
 
-def test_partly_known_experts_enter_a_sigmoid_gate():
+@pytest.mark.parametrize("likelihood", ["evidential", "conditional"])
+def test_partly_known_experts_enter_a_sigmoid_gate(likelihood):
     X, y, labels = planted(sigmoids, n=300)
     prior = np.full((300, 3), 1 / 3)
     prior[:100] = np.eye(3)[labels[:100]]
     search = mixexp.MultiStart(n_starts=0.2, max_rounds=1)
-    model = MoERegressor(3, gate="sigmoid", start=search).fit(X, y, expert_prior=prior)
+    model = MoERegressor(3, gate="sigmoid", start=search).fit(
+        X, y, expert_prior=prior, prior_likelihood=likelihood
+    )
     assert np.mean(model.responsibilities(X, y).argmax(axis=1) == labels) > 0.95
     assert model.certificate_ < 1e-6
 
