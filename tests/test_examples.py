@@ -17,6 +17,7 @@ SLOW = {
     "plot_divergence_decay",
     "plot_ethanol_regression",
     "plot_lasso_mixture",
+    "plot_rates",
 }
 
 
