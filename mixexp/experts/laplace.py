@@ -8,7 +8,7 @@ from .check_loss import CheckLossExpert
 
 @register(EXPERTS, "laplace")
 class LaplaceExpert(CheckLossExpert):
-    """y | x = a_k + b_k' x + s_k Z, Z with the density exp(-|z|) / 2.
+    """y | x = a_k + b_k' x + s_k Z, Z with the density ``exp(-|z|) / 2``.
 
     Robust: the location is the median of y given x inside the expert, fitted by weighted least
     absolute deviations (Nguyen and McLachlan, 2016, "Laplace mixture of linear experts", Comput.
