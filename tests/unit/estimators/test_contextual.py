@@ -196,7 +196,12 @@ def test_unusable_contexts_are_refused(process):
         ({"contexts": named}, x, 0 * possible, "nothing remains possible in row 0"),
         ({"contexts": named}, x, possible[:9], "shape"),
         ({"contexts": named, "prior_likelihood": "x"}, x, possible, "prior_likelihood must be"),
-        ({"contexts": named, "gate": "gaussian"}, x, possible, "gate='softmax' or 'constant'"),
+        (
+            {"contexts": named, "gate": "gaussian", "prior_likelihood": "conditional"},
+            x,
+            possible,
+            "'conditional' is not for GaussianGate. Take 'evidential'",
+        ),
         ({"contexts": named, **sparse}, wide, possible, "not available for sparse penalties"),
     ]
     for settings, X, given, message in cases:

@@ -19,7 +19,7 @@ GLM = ["gaussian", "poisson", "binomial", "gamma"]
 FAMILIES = [
     pytest.param(name, marks=[pytest.mark.slow] if name in LENGTHY else [])
     for name in [*GLM, *ROWWISE]
-    if getattr(EXPERTS[name], "smooth", True)
+    if getattr(EXPERTS[name], "smooth", True) and not EXPERTS[name].classifies
 ]
 
 
