@@ -147,30 +147,26 @@ class OrdinalExpert(DistributionalExpert):
         return self.derivatives_unit(eta, y, trials)[2]
 
     def derivatives_unit(self, eta, y, trials):
+        """As of the base. A gap moves the ends of the classes above it, all by the same amount."""
         a, b, codes = self._ends(eta, y)
         law = between(self.link, a, b)
         u, v = law.upper, law.lower
-        by_b, by_a = self._moves(eta, codes)
-        score = u * by_b - v * by_a
-        hessian = (
-            law.curved_upper * by_b[:, None] * by_b
-            + law.curved_lower * by_a[:, None] * by_a
-            + u * v * (by_b[:, None] * by_a + by_a[:, None] * by_b)
-        )
-        # a gap is the exponential of its parameter: it moves the ends by itself, again and again
-        for j in range(1, len(eta)):
-            hessian[j, j] += score[j]
+        both = u * v
+        upper, lower = law.curved_upper + both, law.curved_lower + both
+        score = np.empty((len(eta), *law.value.shape))
+        hessian = np.empty((len(eta), *score.shape))
+        score[0], hessian[0, 0] = v - u, upper + lower
+        gaps = [np.exp(gap) for gap in eta[1:]]
+        for l, gap in enumerate(gaps, start=1):
+            above, at = codes > l, codes == l  # both ends move, or the upper one alone
+            score[l] = gap * np.where(above, u - v, np.where(at, u, 0.0))
+            moved = gap * np.where(above, hessian[0, 0], np.where(at, upper, 0.0))
+            hessian[0, l] = hessian[l, 0] = -moved
+            for j, other in enumerate(gaps[: l - 1], start=1):
+                hessian[j, l] = hessian[l, j] = other * moved
+            # a gap is the exponential of its parameter: it moves the ends again and again
+            hessian[l, l] = gap * (moved - gap * np.where(at, both, 0.0)) + score[l]
         return law.value, score, hessian
-
-    def _moves(self, eta, codes):
-        """(J, n, K) each: derivatives of the upper and of the lower end by the predictors."""
-        by_b = np.empty((len(eta), *np.broadcast_shapes(codes.shape, np.shape(eta[0]))))
-        by_a = np.empty_like(by_b)
-        by_b[0], by_a[0] = -1.0, -1.0
-        for j in range(1, len(eta)):
-            gap = np.exp(eta[j])
-            by_b[j], by_a[j] = gap * (codes >= j), gap * (codes > j)
-        return by_b, by_a
 
     def _sums(self, unit, X, resp):
         """As of the base; the M-step takes the convex form from the scores."""

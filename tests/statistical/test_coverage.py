@@ -22,3 +22,12 @@ def test_the_study_runs(design):
     found = study(design, 30)
     assert found.replicates >= 20
     assert found.coverage.between(0.3, 1.0).all()
+
+
+@pytest.mark.slow
+def test_intervals_at_a_peak_of_the_density_are_a_little_wide():
+    found = study("laplace", 1000)
+    assert found.lost <= 10
+    error = (0.95 * 0.05 / found.replicates) ** 0.5
+    assert (found.coverage > 0.95 - 4 * error).all(), found.coverage
+    assert (found.coverage < 0.99).all(), found.coverage
