@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .._component import GATES, resolve
 from .._validation import check_weight
 from ..em.online import OnlineState, first_state, online_step
 from ..em.params import MoEParams
@@ -21,6 +22,8 @@ class OnlineMixin:
 
     online = True  # False for an estimator without `partial_fit`
     expert: Any
+    gate: Any
+    n_experts: Any
     fit_summary_: FitSummary
     _model_: Any
     _params_: MoEParams
@@ -43,6 +46,13 @@ class OnlineMixin:
         return self
 
     def _check_online(self):
+        gate = resolve(self.gate, GATES, "gate")
+        if gate.jumps and gate.k < self.n_experts:
+            raise ValueError(
+                f"partial_fit is not available for {gate.title} with k={gate.k} of "
+                f"{self.n_experts} experts: its likelihood jumps, and online steps have no guard "
+                'against falls. Use fit, or gate="softmax".'
+            )
         expert = resolve_expert(self.expert)
         if expert.keeps_rows:
             raise ValueError(

@@ -211,6 +211,13 @@ def test_k_is_checked(k):
         MoERegressor(3, gate=TopKGate(k)).fit(X, y)
 
 
+def test_batches_are_refused_where_rows_hear_some_of_the_experts():
+    X, y, _ = data(40)
+    with pytest.raises(ValueError, match="TopKGate with k=2 of 3 experts: its likelihood jumps"):
+        MoERegressor(3, gate=TopKGate(2)).partial_fit(X, y)
+    MoERegressor(2, gate="top_k", start=QUICK).partial_fit(X, y)
+
+
 def test_sparse_penalties_and_paths_are_refused():
     X, y, _ = data(40)
     with pytest.raises(ValueError, match="TopKGate takes L2 penalties alone"):
