@@ -1,4 +1,4 @@
-"""Fits at falling temperatures: every stage of a gate begins where the one before it arrived."""
+"""Fits by way of other settings of a gate: falling temperatures, or a scale before it is free."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from .model import MoEModel
 from .params import MoEParams, stack, take
 from .rows import Rows
 
-PASSES = 5  # at a temperature: at its own optimum bounded scores may have become thresholds
-
 
 def annealed(model: MoEModel, rows: Rows, solver: EM, n_jobs: int, params) -> list[MoEParams]:
     """Where the stages of the gate lead from these parameters; empty for a gate without any."""
     stages = model.gate.stages()
-    brief = clone(solver).set_params(checkpoint=None, max_passes=PASSES)
-    for gate in stages:
+    for gate, passes in stages:
         stage = model._replace(gate=gate)
-        result = brief.run(stage, stack([params]), MemoryEngine(rows, stage, n_jobs))
-        params = take(result.params, 0)
-    return [params] if stages else []
+        limit = solver.max_passes if passes is None else min(passes, solver.max_passes)
+        brief = clone(solver).set_params(checkpoint=None, max_passes=limit)
+        begin = stack([params._replace(gate=gate.adopted(params.gate))])
+        params = take(brief.run(stage, begin, MemoryEngine(rows, stage, n_jobs)).params, 0)
+    return [params._replace(gate=model.gate.adopted(params.gate))] if stages else []

@@ -22,6 +22,7 @@ class ActivationGateParams(ScoreGateParams):
 
 
 OFF_CENTRE = 0.5  # of the neutral predictors
+PASSES = 5  # at a temperature: at its own optimum bounded scores may have become thresholds
 
 
 def _tanh(t):
@@ -60,7 +61,8 @@ class ActivationGate(ScoreGate):
         g. "gelu" is t times the normal distribution function; steep slopes make it homogeneous, and
         tau is then weakly determined.
     temperature : float > 0 or "estimate", default=1.0
-        tau: fixed, or by maximum likelihood with the other parameters.
+        tau: fixed, or by maximum likelihood with the other parameters, and then never below the
+        likelihood that the same start reaches at one.
     anneal : sequence of float or None, default=None
         Falling temperatures, all above a fixed ``temperature``: besides the fit from its start at
         the temperature itself, one goes from there through five passes at each of these, and the
@@ -121,7 +123,7 @@ class ActivationGate(ScoreGate):
 
     def stages(self):
         if self.anneal is None:
-            return []
+            return [(self._with(temperature=1.0), None)] if self.estimates_temperature else []
         values = list(self.anneal) if np.iterable(self.anneal) else [self.anneal]
         number = all(isinstance(t, Real) and 0 < float(t) < np.inf for t in values)
         if self.estimates_temperature or not number:
@@ -135,10 +137,7 @@ class ActivationGate(ScoreGate):
                 "ActivationGate: annealing goes from dense to sparse, anneal= falls from value to "
                 f"value and ends above temperature={self.temperature!r}; got {self.anneal!r}."
             )
-        return [self._with(temperature=float(t), anneal=None) for t in values]
-
-    def _with(self, **settings):
-        return type(self)(**{**self.get_params(deep=False), **settings})
+        return [(self._with(temperature=float(t), anneal=None), PASSES) for t in values]
 
     def initial(self, K, q):
         """Equal predictors off zero: at zero of two classes each would stay the other's mirror."""

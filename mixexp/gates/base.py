@@ -181,8 +181,12 @@ class Gate(Part):
         return params
 
     def stages(self):
-        """Gates of an annealing that ends in this one; see `mixexp.em.annealing`."""
+        """(gate, passes or None) on a way that ends in this gate; see `mixexp.em.annealing`."""
         return []
+
+    def adopted(self, params):
+        """Parameters of one of the `stages`, or of the gate that they belong to, as this one's."""
+        return params
 
     @abstractmethod
     def display(self, params, names) -> dict:

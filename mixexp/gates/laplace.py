@@ -34,7 +34,8 @@ class LaplaceGate(ScoreGate):
     ----------
     scale : float > 0 or "estimate", default=1.0
         Of the distance, in standard deviations, common to the classes: fixed, or by maximum
-        likelihood. In the literature it is one, in the units of x as they are.
+        likelihood, and then never below the likelihood that the same start reaches at one. In the
+        literature it is one, in the units of x as they are.
     smoothing : float > 0, default=0.1
         h, in standard deviations. Scores differ by at most h / scale from those with h = 0.
     penalty : L2 or None
@@ -49,8 +50,8 @@ class LaplaceGate(ScoreGate):
     The intercepts a_k are centred over the classes. Beyond the range of a single column a shift of
     a centre is a change of its intercept: centres that leave the rows are not determined, and the
     gate there is nearly that of a softmax. An estimated scale may fall to zero while centres meet:
-    in that limit log odds are a function of the direction from a point alone. Such a fit does not
-    converge, and says so.
+    in that limit log odds are a function of the direction from a point alone. Such a fit says that
+    the gate separates.
 
     References
     ----------
@@ -97,6 +98,9 @@ class LaplaceGate(ScoreGate):
                 also = " or scale='estimate'" if name == "scale" else ""
                 raise ValueError(f"LaplaceGate needs {name} > 0{also}; got {value!r}.")
         return super().for_rows(n_distinct)
+
+    def stages(self):
+        return [(self._with(scale=1.0), None)] if self.estimates_scale else []
 
     def for_columns(self, X, columns, weight, K):
         fitted = ColumnTransform.of_rows(None, X, columns, weight)

@@ -113,6 +113,15 @@ class ScoreGate(Gate):
         vanishing = 0.0 if self.ridge is None else self.ridge
         return np.concatenate([ridge(self.penalty, q, vanishing), np.zeros(self.n_extra)])
 
+    def _with(self, **settings):
+        return type(self)(**{**self.get_params(deep=False), **settings})
+
+    def adopted(self, params):
+        """Logarithms of scales that the other gate does not have are zero."""
+        more = np.zeros((len(params.coef), max(0, self.n_extra - params.extra.shape[1])))
+        extra = np.concatenate([params.extra[:, : self.n_extra], more], axis=1)
+        return params._replace(extra=extra)
+
     # --- probabilities ----------------------------------------------------------------------
 
     def initial(self, K, q):

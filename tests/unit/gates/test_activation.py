@@ -94,6 +94,16 @@ def test_the_derivative_by_the_temperature_is_no_combination_of_the_others():
     assert_allclose(linear[:, 3], linear[:, :2] @ b + c * linear[:, 2], rtol=1e-6)
 
 
+@pytest.mark.parametrize("seed", [1, 3])
+def test_an_estimated_temperature_is_never_worse_than_one(seed):
+    X, y, labels = planted(activated, n=300, seed=seed)
+    fixed, free = (
+        MoERegressor(3, gate=ActivationGate(temperature=tau), start=labels).fit(X, y)
+        for tau in (1.0, "estimate")
+    )
+    assert free.loglik_ >= fixed.loglik_ - 1e-7
+
+
 def test_bounded_activations_bound_the_odds():
     X, y, labels = planted(lambda x: activated(x, 2), n=500, seed=3)
     model = MoERegressor(2, gate=ActivationGate(temperature=TAU), start=labels).fit(X, y)

@@ -10,6 +10,7 @@ from scipy import special
 
 import mixexp
 from mixexp import EM, L1, L2, LaplaceGate, MoERegressor
+from tests.contracts.cases import problem
 
 EXACT = EM(max_passes=3000, tol=1e-14, gradient_tol=1e-9)
 CENTRES = np.array([[-1.0, 0.0], [1.5, 1.0], [0.0, -2.0]])
@@ -51,6 +52,18 @@ def test_planted_centres_are_found(K, scale):
     if scale == "estimate":
         name = "gate: log(scale)"
         assert abs(found.params[name] - np.log(SCALE)) < 4 * found.bse[name]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_an_estimated_scale_is_never_worse_than_one(seed):
+    """Few rows of a softmax gate, where the likelihood draws the scale to zero."""
+    case = problem("softmax", "gaussian", seed=seed)
+    fixed, free = (
+        MoERegressor(2, gate=LaplaceGate(scale), start=case.labels()).fit(case.rows.X, case.y)
+        for scale in (1.0, "estimate")
+    )
+    assert free.loglik_ >= fixed.loglik_ - 1e-7
+    assert free.status_.name == ("CONVERGED" if free.gate_scale_ > 0.1 else "SEPARATED")
 
 
 def test_the_search_finds_planted_centres():
