@@ -70,7 +70,9 @@ def _further(model):
     inner = model._model_
     shown = inner.expert.display(model._user_params().expert)
     K = model.n_experts_
-    return {
+    thresholds = shown["thresholds_"].T if inner.expert.ordered else ()
+    numbered = {f"threshold {c}": own for c, own in enumerate(thresholds)}
+    return numbered | {
         name.rstrip("_"): value
         for name, value in shown.items()
         if np.shape(value) == (K,) and not name.endswith("intercept_")

@@ -229,7 +229,10 @@ class Encoding:
 
     def _response(self, frame) -> tuple[np.ndarray, np.ndarray | None]:
         if self.response_column:
-            return frame[self.response_column].to_numpy(), None
+            column = frame[self.response_column]
+            # an ordinal expert reads the order of the categories
+            ordered = getattr(column.dtype, "ordered", False)
+            return column if ordered else column.to_numpy(), None
         y = np.column_stack([_one_column(part, frame) for part in self.response])
         if self.counts_trials:
             return y[:, 0], y.sum(axis=1)

@@ -168,6 +168,22 @@ def test_ordered_categories_come_in_their_order_and_others_sorted():
     assert unordered.classes_.tolist() == sorted(names)
 
 
+def test_a_formula_knows_the_order_and_the_table_the_thresholds(tmp_path):
+    X, y = ordered()
+    names = np.array(["poor", "fair", "good", "best"])
+    rating = pd.Categorical(names[y], names, ordered=True)
+    frame = pd.DataFrame({"x": X[:, 0], "z": X[:, 1], "rating": rating})
+    model = mixexp.moe("rating ~ x + z", frame, n_experts=1, family="ordinal")
+    plain = MoEClassifier(1, expert="ordinal").fit(X, y)
+    assert model.classes_.tolist() == names.tolist()
+    assert_allclose(model.loglik_, plain.loglik_, rtol=1e-9)
+    assert_allclose(model.score(frame), plain.score(X, y))
+    model.save(tmp_path / "model.moe")
+    assert mixexp.load(tmp_path / "model.moe").classes_.tolist() == names.tolist()
+    table = plain.summary()
+    assert "threshold 0" in table and f"{plain.thresholds_[0, 2]:.5g}" in table
+
+
 def test_an_expert_that_separates_its_classes_keeps_finite_slopes():
     X = np.linspace(-1, 1, 60)[:, None]
     y = np.digitize(X[:, 0], [-0.3, 0.4])
