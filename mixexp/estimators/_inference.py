@@ -29,6 +29,7 @@ class InferenceMixin:
     _weights: Any
     _with_monomials: Any
     _units: Any
+    _expert_labels: Any
 
     def inference(
         self,
@@ -101,7 +102,12 @@ class InferenceMixin:
             groups = np.arange(rows.n_units) if covariance == "cluster" else None
         elif groups is not None and len(groups) == rows.n:
             groups = check_groups(groups, rows.n).codes
-        names = list(map(str, self.gate_feature_names_)), list(map(str, self.expert_feature_names_))
+        names: tuple[list[str], ...] = (
+            list(map(str, self.gate_feature_names_)),
+            list(map(str, self.expert_feature_names_)),
+        )
+        if hasattr(self, "contexts_"):
+            names += (self._expert_labels(),)
         fitted = FittedModel(
             self._model_, self._params_, rows, names, self.status_, _Effects(self, X, rows)
         )

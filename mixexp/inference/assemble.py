@@ -26,7 +26,8 @@ KINKED = 0.25  # the same where rows that fit exactly hold the estimate
 class FittedModel(NamedTuple):
     """What inference needs of a fitted estimator.
 
-    columns: (gate names, expert names); status: how the fit ended; effects: see `margins`.
+    columns: (gate names, expert names), or also the experts' own names; status: how the fit ended;
+    effects: see `margins`.
     """
 
     model: MoEModel

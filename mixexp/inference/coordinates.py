@@ -8,6 +8,7 @@ vector on the user's scale.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +39,7 @@ def coordinates(model: MoEModel, params: MoEParams, columns, reference: int = 0)
 
     Parameters
     ----------
-    columns : (gate names, expert names)
+    columns : (gate names, expert names), or these and the experts' own names
     reference : int
         The expert that the gate's logits are relative to.
     """
@@ -82,7 +83,20 @@ def _parts(model, user, columns, reference):
 
 def _names(model, user, columns, reference):
     gate, expert = _parts(model, user, columns, reference)
-    return [*gate[0], *expert[0]]
+    names = [*gate[0], *expert[0]]
+    return names if len(columns) == 2 else [_called(name, columns[2]) for name in names]
+
+
+def _called(name, experts):
+    """A parameter's name with the experts' own instead of their numbers."""
+    head, colon, term = name.partition(": ")
+    head = re.sub(r"^expert (\d+)", lambda found: experts[int(found[1])], head)
+    head = re.sub(
+        r"^gate (\d+) vs (\d+)$",
+        lambda found: f"gate {experts[int(found[1])]} vs {experts[int(found[2])]}",
+        head,
+    )
+    return head + colon + term
 
 
 def _forms(model, user, reference):

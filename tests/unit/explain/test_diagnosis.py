@@ -127,6 +127,11 @@ def test_contexts_are_called_by_their_names(rows):
     found = diagnose(model, X, y)
     assert list(found.uncertainty.experts.index) == ["idle", "load"]
     assert list(found.leverage.experts.index) == ["idle", "load"]
+    names = found.inference.names
+    assert names[0] == "gate load vs idle: (intercept)"
+    assert {"idle: u", "load: v", "load: log(std. deviation)"} <= set(names)
+    assert found.inference.wald_test("`idle: u` = `load: u`").pvalue < 1e-3
+    assert model.inference(X, y, hold=["idle: u"]).held == ["idle: u"]
     columns = set(found.influence.change)
     assert {"gate idle: u", "load: v", "load: dispersion"} <= columns
     for ax in (plot_gate_calibration(found.gate), plot_uncertainty(found.uncertainty)):
