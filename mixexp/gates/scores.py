@@ -236,7 +236,10 @@ class ScoreGate(Gate):
         return out.reshape(K * D, K * D)
 
     def n_free(self, params):
+        """All identified numbers; without columns these are the shares alone."""
         K, q = params.coef.shape
+        if q == 1:
+            return K - 1
         if K == 1:
             return 0
         return K * (q + self.n_extra) - len(self.centred(q)) - (K - 1) * len(self.tied(q))

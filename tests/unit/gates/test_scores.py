@@ -73,6 +73,17 @@ def test_of_two_experts_every_softmax_gate_is_a_sigmoid_gate():
     assert model.loglik_ >= softmax.loglik_ - 1e-8
 
 
+@pytest.mark.parametrize("gate", ["sigmoid", "activation", "laplace"])
+def test_without_columns_there_are_shares_alone(gate):
+    X, y, labels = planted(sigmoids, n=200)
+    one, other = (
+        MoERegressor(3, gate=kind, gate_features=[], start=labels).fit(X, y)
+        for kind in (gate, "constant")
+    )
+    assert_allclose(one.loglik_, other.loglik_, rtol=1e-8)
+    assert one.n_free_ == other.n_free_
+
+
 def test_open_classes_share_rows_and_small_scores_are_a_softmax():
     gate, design = SigmoidGate(), np.column_stack([np.ones(3), [0.0, 1.0, 2.0]])
     params = gate.initial(3, 2)
