@@ -58,6 +58,10 @@ class LowRankGate(Component):
         """(n, K) log gate probabilities."""
         return log_softmax(self.log_joint(params, X))
 
+    def in_user_units(self, params):
+        """Parameters as they are shown."""
+        return params
+
     def rescale(self, params, columns, old, new):
         """The parameters where nothing changes; they live in the user's units.
 

@@ -109,7 +109,8 @@ def test_distribution_function_accumulates_the_density(gate, family, link):
         else:
             h = 1e-5 * np.abs(y)
             slope = (law.cdf(y + h) - law.cdf(y - h)) / (2 * h)
-            assert_allclose(slope[:, 0], law.density(y), rtol=1e-5)
+            rtol = 1e-5 if law.expert.smooth else 1e-4  # a kink of the density lies between
+            assert_allclose(slope[:, 0], law.density(y), rtol=rtol)
 
 
 @pairs_of(classifies=False)
