@@ -89,8 +89,8 @@ class InferenceMixin:
         ------
         NotRegularError
             Where standard errors do not exist: a gate that separates, a scale on its bound, an
-            information that is singular, a penalty, a part that is not smooth. The message names
-            the reason and what remains valid.
+            ordinal expert without rows of a class, an information that is singular, a penalty, a
+            part that is not smooth. The message names the reason and what remains valid.
         """
         check_is_fitted(self)
         _check_inputs(inputs)

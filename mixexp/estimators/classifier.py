@@ -15,6 +15,7 @@ from .._validation import check_X_y
 from ..em import predictive
 from ._base import BaseMoE
 from ._online import learns_online
+from ._settings import resolve_expert
 
 MOST_ENTRIES = 2e6  # of the information between classes: many starts hold it at once
 
@@ -31,7 +32,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     gate : {"softmax", "constant"} or Gate, default="softmax"
     expert : {"multinomial", "ordinal"} or Expert, default="multinomial"
         Ordered classes: numbers come in their order, an ordered pandas categorical in that of its
-        categories, other labels sorted.
+        categories, other labels sorted (in `partial_fit`, as ``classes`` lists them).
     gate_features, expert_features, start, solver, engine, warm_start, n_jobs, random_state
         As for `MoERegressor`.
     class_weight : dict, "balanced" or None
@@ -144,13 +145,28 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         ----------
         classes : array-like or None
             All classes that will ever come; needed at the first call unless its batch holds
-            them all.
+            them all, and the same at later ones. An ordinal expert takes them in the order given,
+            or in that of the categories of an ordered pandas categorical.
 
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            Where y holds other labels, or ``classes`` differs from an earlier call's or from the
+            order of y's categories.
         """
-        self._all_classes = None if classes is None else np.unique(classes)
+        ordered = resolve_expert(self.expert).ordered
+        self._all_classes = None if classes is None else _listed(classes, ordered)
+        if self._all_classes is not None and hasattr(self, "_online_"):
+            given, first = self._all_classes.tolist(), self.classes_.tolist()
+            if given != first:
+                raise ValueError(
+                    f"classes={given!r} differs from that of the first call, {first!r}. Leave it "
+                    "out of later calls, or start anew with a clone of the estimator."
+                )
         return self._partial_fit(X, y, sample_weight)
 
     def _check_expert(self, expert):
@@ -194,9 +210,13 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
             known = np.unique(y)
             if order is not None:
                 known = np.array([label for label in order if label in known], dtype=known.dtype)
+        elif order is not None:
+            _check_order(known.tolist(), order)
         codes, unknown = _codes_of(y, known)
         if unknown.any():
-            raise ValueError(f"y holds the label {y[unknown][0]!r}, which classes= does not list.")
+            raise ValueError(
+                f"y holds the label {y[unknown].tolist()[0]!r}, which classes= does not list."
+            )
         return known, codes
 
     def _weights(self, weight, y):
@@ -212,8 +232,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         codes, unknown = _codes_of(y, self.classes_)
         if unknown.any():
             raise ValueError(
-                f"y holds the label {y[unknown][0]!r}, which the model was not fitted with; its "
-                f"classes are {self.classes_.tolist()!r}."
+                f"y holds the label {y[unknown].tolist()[0]!r}, which the model was not fitted "
+                f"with; its classes are {self.classes_.tolist()!r}."
             )
         return codes.astype(np.float64)[:, None]
 
@@ -254,6 +274,28 @@ def _order_of(y):
     """The categories of an ordered pandas categorical; None for other labels."""
     kind: Any = getattr(y, "dtype", None)
     return list(kind.categories) if getattr(kind, "ordered", False) else None
+
+
+def _listed(classes, ordered):
+    """The distinct classes of a list: sorted, or of ordered ones in the order given."""
+    order = _order_of(classes)
+    labels = column_or_1d(np.asarray(classes))
+    distinct, first = np.unique(labels, return_index=True)
+    if not ordered:
+        return distinct
+    if order is None:
+        return labels[np.sort(first)]
+    return np.array([label for label in order if label in distinct], dtype=labels.dtype)
+
+
+def _check_order(classes, order):
+    """Raise a ValueError where ``classes`` has the categories of y in another order."""
+    given = [label for label in classes if label in order]
+    if given != [label for label in order if label in given]:
+        raise ValueError(
+            f"classes={classes!r} has another order than the categories of y, {list(order)!r}. "
+            "List the classes from lowest to highest, in the order of the categories."
+        )
 
 
 def _codes_of(y, classes):

@@ -123,6 +123,18 @@ class Expert(Part):
         """
         return None
 
+    def undetermined(self, params, y, resp, names) -> list[str]:
+        """Reported parameters that run to infinity, or to a bound, at a fit that has converged.
+
+        Parameters
+        ----------
+        y, resp : (n, 1), (n, K)
+            Targets and weighted responsibilities.
+        names : sequence of str
+            Of the experts' columns, as for `contrasts`, whose labels are returned.
+        """
+        return []
+
     @abstractmethod
     def shift(self, stats, params, step):
         """The statistics' local quadratic model re-expressed at ``params + step``."""

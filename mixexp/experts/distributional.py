@@ -26,6 +26,7 @@ __all__ = [  # what families are made with
     "DistributionalParams",
     "DistributionalStatistics",
     "RowParameter",
+    "curvature_sums",
     "root_of",
 ]
 
@@ -181,8 +182,8 @@ class DistributionalExpert(RowLaw):
         used = self.used(X.shape[1]).ravel()
         score = weighted_score(X, unit.score, resp).reshape(-1, len(used))
         return (
-            _curvature(X, -unit.hessian, resp, used),
-            _curvature(X, convex_part(-unit.hessian), resp, used),
+            curvature_sums(X, -unit.hessian, resp, used),
+            curvature_sums(X, convex_part(-unit.hessian), resp, used),
             score[:, used],
         )
 
@@ -361,7 +362,7 @@ class DistributionalExpert(RowLaw):
         return shown
 
 
-def _curvature(X, curvature, resp, used):
+def curvature_sums(X, curvature, resp, used):
     """(K, D, D) sums over the rows of curvatures (J, J, n, K) by the predictors."""
     size = len(used)
     gram = weighted_hessian(X, curvature, resp).transpose(0, 1, 3, 2, 4).reshape(-1, size, size)

@@ -15,11 +15,12 @@ from .distributional import (
     DistributionalExpert,
     DistributionalParams,
     RowParameter,
-    _curvature,
+    curvature_sums,
 )
 
 NARROWEST, WIDEST = np.exp(-12.0), np.exp(7.0)  # gaps between thresholds
 FARTHEST = 8.0  # factor by which a gap may shrink or grow in one M-step
+FEWEST = 1e-2  # rows of a class; with fewer, leaving it out costs that much log-likelihood
 
 
 @register(EXPERTS, "ordinal")
@@ -45,7 +46,8 @@ class OrdinalExpert(DistributionalExpert):
     ridge : float or None, default=None
         As for `MultinomialExpert`: keeps slopes finite where an expert separates its classes.
     n_classes : int or None
-        Number of classes; None: those of the target.
+        Number of classes; None: those of the target. An estimator raises a ValueError where its
+        classes are not so many.
 
     References
     ----------
@@ -86,6 +88,11 @@ class OrdinalExpert(DistributionalExpert):
     # --- targets and settings ---------------------------------------------------------------
 
     def for_classes(self, n_classes):
+        if self.n_classes not in (None, n_classes):
+            raise ValueError(
+                f"OrdinalExpert(n_classes={self.n_classes}) got {n_classes} classes. Leave "
+                "n_classes out: MoEClassifier counts those of y, or of classes= in partial_fit."
+            )
         return clone(self).set_params(n_classes=n_classes)
 
     def for_target(self, y, weight, n_distinct):
@@ -172,7 +179,7 @@ class OrdinalExpert(DistributionalExpert):
         """As of the base; the M-step takes the convex form from the scores."""
         used = self.used(X.shape[1]).ravel()
         score = weighted_score(X, unit.score, resp).reshape(-1, len(used))[:, used]
-        gram = _curvature(X, -unit.hessian, resp, used)
+        gram = curvature_sums(X, -unit.hessian, resp, used)
         return gram, gram, score
 
     def m_step(self, params, stats):
@@ -276,3 +283,28 @@ class OrdinalExpert(DistributionalExpert):
                 labels[i] = label.replace("(intercept)", "threshold 0")
                 forms[i] *= -1
         return labels, forms
+
+    def undetermined(self, params, y, resp, names):
+        """Thresholds beside a class that the expert does not hold, and gaps at their bounds.
+
+        Without its first classes the lowest thresholds fall for ever, without its last ones the
+        highest rise, and one in between leaves a gap of nothing. In an expert with a single class
+        nothing is determined.
+        """
+        labels, _ = self.contrasts(params, names, 0)
+        per_expert = np.array(labels).reshape(len(params.coef), -1)
+        place = self._intercepts(params.coef.shape[-1])
+        held = np.array([resp[y[:, 0] == c].sum(axis=0) for c in range(self.n_classes)]).T
+        out = []
+        for own, mass, gaps in zip(per_expert, held, params.coef[:, 1:, 0], strict=True):
+            classes = np.flatnonzero(mass >= FEWEST)
+            if len(classes) < 2:
+                out += list(own)
+                continue
+            # of thresholds that rise for ever the gap below is free, of all others their own
+            missing = np.flatnonzero(mass < FEWEST)
+            lost = set(np.where(missing > classes[-1], missing - 1, missing))
+            ends = (gaps <= np.log(NARROWEST) + 1e-9) | (gaps >= np.log(WIDEST) - 1e-9)
+            lost |= set(1 + np.flatnonzero(ends))
+            out += list(own[place[sorted(lost)]])
+        return [str(label) for label in out]

@@ -13,7 +13,7 @@ from ..em.status import Status
 from ..penalties import is_active
 from ..solvers.indefinite import newton_step
 from .bootstrap import bootstrap
-from .coordinates import coordinates
+from .coordinates import called, coordinates
 from .covariances import KINDS, NotRegularError, covariance
 from .problem import Problem
 from .results import InferenceResult
@@ -81,6 +81,7 @@ def infer(
         loglik = problem.loglik(problem.coordinates.value)
     else:
         _check_regular(fitted, covariance_type)
+        _check_determined(fitted, held)
         matrix, loglik = _from_information(problem, covariance_type, groups, held)
     return InferenceResult(
         problem, matrix, covariance_type, loglik, n_obs, notes, held, replicates, fitted.effects
@@ -162,6 +163,27 @@ def _check_regular(fitted, kind):
             f"The fit is not at a maximum ({fitted.status.name}), and {kind!r} standard errors "
             "hold only there. Raise EM(max_passes=...) and fit again."
         )
+
+
+def _check_determined(fitted, held):
+    """Refuse parameters that run away while the others, and all probabilities, stay valid."""
+    model, rows = fitted.model, fitted.rows
+    if not model.expert.ordered:  # a pass over the rows for nothing
+        return
+    resp = model.responsibilities(fitted.params, rows) * rows.spread(rows.unit_weight)[:, None]
+    names = fitted.columns[1]
+    lost = called(
+        model.expert.undetermined(fitted.params.expert, rows.y, resp, names), fitted.columns
+    )
+    lost = [name for name in lost if name not in held]
+    if not lost:
+        return
+    raise NotRegularError(
+        f"The rows do not determine {', '.join(lost)}: the expert holds no rows of a class, and "
+        "its thresholds there run to infinity or together. Their standard errors do not exist. "
+        f"Probabilities stay valid, and so do the other parameters: use hold={[*held, *lost]!r}, "
+        "or covariance='bootstrap' for the spread of the others."
+    )
 
 
 def _check_smooth(model, params, kind):

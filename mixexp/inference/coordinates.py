@@ -84,6 +84,11 @@ def _parts(model, user, columns, reference):
 def _names(model, user, columns, reference):
     gate, expert = _parts(model, user, columns, reference)
     names = [*gate[0], *expert[0]]
+    return called(names, columns)
+
+
+def called(names, columns):
+    """Parameters' names with the experts' own, where ``columns`` has them."""
     return names if len(columns) == 2 else [_called(name, columns[2]) for name in names]
 
 

@@ -219,3 +219,87 @@ def test_what_is_not_possible_is_said():
         MoEClassifier(expert=OrdinalExpert(penalty=L1(0.1))).fit(X, y)
     with pytest.raises(ValueError, match=r"n_classes=3\) got a class of code 3"):
         MoEClassifier(expert=OrdinalExpert(n_classes=3)).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        ["zlow", "mid", "tall"],
+        pd.Categorical(["tall", "mid", "zlow"], ["zlow", "mid", "tall"], ordered=True),
+    ],
+)
+def test_a_batch_takes_the_classes_in_their_order(classes):
+    X, y = ordered(300, cuts=(-1.0, 0.5))
+    names = np.array(["zlow", "mid", "tall"])
+    online = MoEClassifier(1, expert="ordinal").partial_fit(X, names[y], classes=classes)
+    assert online.classes_.tolist() == names.tolist()
+    numbers = MoEClassifier(1, expert="ordinal").fit(X, y)
+    assert_allclose(online.predict_proba(X), numbers.predict_proba(X))
+    online.partial_fit(X, names[y], classes=classes)
+    with pytest.raises(ValueError, match=r"classes=\[.*\] differs from that of the first call"):
+        online.partial_fit(X, names[y], classes=sorted(names))
+    with pytest.raises(ValueError, match="label 'huge'"):
+        online.partial_fit(X[:2], ["mid", "huge"])
+    assert MoEClassifier(1).partial_fit(X, names[y], classes=classes).classes_[0] == "mid"
+
+
+def test_classes_in_another_order_than_the_categories_are_refused():
+    X, y = ordered(60, cuts=(-1.0, 0.5))
+    names = np.array(["zlow", "mid", "tall"])
+    given = pd.Series(pd.Categorical(names[y], names, ordered=True))
+    with pytest.raises(ValueError, match="another order than the categories of y"):
+        MoEClassifier(1, expert="ordinal").partial_fit(X, given, classes=sorted(names))
+    with pytest.raises(ValueError, match="label 'tall', which classes= does not list"):
+        MoEClassifier(1, expert="ordinal").partial_fit(X, names[y], classes=names[:2])
+
+
+@pytest.mark.parametrize("n_classes", [3, 5])
+def test_another_number_of_classes_is_refused(n_classes):
+    X, y = ordered(60, cuts=(-1.0, 0.5))
+    model = MoEClassifier(1, expert=OrdinalExpert(n_classes=n_classes))
+    if n_classes == 3:
+        assert model.fit(X, y).thresholds_.shape == (1, 2)
+        return
+    with pytest.raises(ValueError, match=r"n_classes=5\) got 3 classes. Leave n_classes out"):
+        model.fit(X, y)
+    with pytest.raises(ValueError, match=r"n_classes=5\) got 4 classes"):
+        model.partial_fit(X, y, classes=range(4))
+    assert model.partial_fit(X, y, classes=range(5)).predict_proba(X).shape == (60, 5)
+
+
+LACKING = {
+    0: "threshold 0",
+    1: "log(threshold 1 - threshold 0)",
+    2: "log(threshold 1 - threshold 0)",
+}
+
+
+@pytest.mark.parametrize("absent", LACKING)
+def test_inference_names_the_threshold_of_a_class_that_an_expert_lacks(absent):
+    X, y = two_scales(400)
+    upper = X[:, 1] > 0
+    y[upper & (y == absent)] = 0 if absent == 1 else 1
+    columns = {"expert_features": [0], "gate_features": [1]}
+    gate = mixexp.CallableGate(lambda Z: np.column_stack([Z[:, 0] <= 0, Z[:, 0] > 0]) * 1.0)
+    model = MoEClassifier(2, gate=gate, expert="ordinal", **columns).fit(X, y)
+    assert model.status_ is Status.CONVERGED
+    name = f"expert 1: {LACKING[absent]}"
+    with pytest.raises(mixexp.NotRegularError) as said:
+        model.inference(X, y)
+    assert f"do not determine {name}: " in str(said.value)
+    assert f"hold=[{name!r}]" in str(said.value)
+    found = model.inference(X, y, hold=[name])
+    # a known gate keeps the experts apart: the other classes' own cumulative link model
+    own = MoEClassifier(1, expert="ordinal").fit(X[upper, :1], y[upper])
+    alone = own.inference(X[upper, :1], y[upper])
+    assert_allclose(found.bse["expert 1: x0"], alone.bse["expert 0: x0"], rtol=1e-3)
+    assert np.nanmax(found.bse) < 1.0
+
+
+def test_an_expert_of_one_class_has_no_parameter_that_is_determined():
+    expert = OrdinalExpert(n_classes=3)
+    params = mixexp.experts.DistributionalParams(np.zeros((2, 2, 2)))
+    y = np.array([[0.0], [1.0], [2.0], [2.0]])
+    resp = np.array([[1, 0], [1, 0], [1, 0], [0, 1.0]])
+    own = ["threshold 0", "x", "log(threshold 1 - threshold 0)"]
+    assert expert.undetermined(params, y, resp, ["x"]) == [f"expert 1: {name}" for name in own]
