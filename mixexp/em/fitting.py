@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ..kernels.designs import weighted_grams
-from ..penalties import is_active
 from . import wide, working_set
 from .annealing import annealed
 from .approached import approached_start, led, settled
@@ -25,16 +22,14 @@ from .model import MoEModel
 from .params import MoEParams, stack, take
 from .regular import count_rows, count_units, is_regular
 from .rows import Rows, blocks, columns_with_density
+from .separation import separates
 from .start import Optimum, StartResult
 from .status import Status
 from .summary import FitSummary, counts, entropies
 from .threads import single_threaded_blas
 
-STEEP = 20.0  # norm of a difference of gate slopes, standardised, that only a separation explains
-COLLINEAR = 1e-8  # variance of a direction, standardised, below which the columns do not vary
 MANY_COLUMNS = 1000  # beyond which no Gram matrix is formed to count the independent ones
 RISE = 1e-10  # of the objective per unit weight, that is more than rounding
-FLAT = 1e-2  # total gate information below which the data no longer hold those slopes
 
 
 class Fit(NamedTuple):
@@ -101,6 +96,8 @@ def _fit(model, rows, start, solver, seed, n_jobs, given, callback, on_search) -
     engine = MemoryEngine(rows, model, n_jobs)
     watch = _watch(checkpoint, found, model, callback)
     result = solver.run(model, stack([found.params]), engine, callback=watch, state=state)
+    if result.status[0] is Status.INTERRUPTED:
+        return _judge(model, engine, result, found.optima)
     result = _higher(model, engine, solver, result, _above(model, engine, result, inside.ends))
     others = model.expert.alternatives(take(result.params, 0).expert)
     cooled = annealed(model, rows, solver, n_jobs, found.params)
@@ -220,11 +217,12 @@ def _search(model, rows, start, seed, given, inside=()) -> StartResult:
     if hasattr(model.expert, "members"):
         return assigned_start(model, rows, start, seed, given)
     if model.expert.points(rows.y) is not rows.y:
-        return coarse_start(model, rows, start, seed, given)
-    if inside and len(own) == len(given):
-        return contained_start(model, rows, start, seed, [*own, *inside])
-    begin = arranged_start if model.gate.has_nodes else _plain_start
-    found = begin(model, rows, start, seed, given)
+        found = coarse_start(model, rows, start, seed, given)
+    elif inside and len(own) == len(given):
+        found = contained_start(model, rows, start, seed, [*own, *inside])
+    else:
+        begin = arranged_start if model.gate.has_nodes else _plain_start
+        found = begin(model, rows, start, seed, given)
     order = model.gate.numbering(found.params.gate)
     return found if order is None else found._replace(params=take(found.params, order))
 
@@ -282,7 +280,7 @@ def _judge(model, engine, result, optima) -> Fit:
     if status is Status.CONVERGED:
         if not regular:
             status = Status.DEGENERATE
-        elif _separates(model, engine, params.gate, take(final.statistics.gate, 0), units):
+        elif separates(model, engine, params.gate, take(final.statistics.gate, 0), units):
             status = Status.SEPARATED
 
     def block_sums(rows):
@@ -371,31 +369,3 @@ def _conditional(model, engine, params) -> float:
 
 def _row_weight(rows) -> float:
     return float(rows.n if rows.weight is None else rows.weight.sum())
-
-
-def _separates(model, engine, params: Any, stats: Any, units: float) -> bool:
-    """Whether two classes of a gate are split so sharply that no row says how sharply.
-
-    Under a penalty of the user's the slopes are his; only an unpenalised gate is named. Information
-    is counted in units, along the directions in which the gate's columns vary: none is lost with a
-    column that is constant or a copy of another.
-    """
-    penalised = is_active(getattr(model.gate, "penalty", None))
-    found = None if penalised else model.gate.separation(params, stats)
-    if found is None:
-        return False
-    slopes, information = found
-    steep = np.linalg.norm(slopes, axis=1) > STEEP
-    if not steep.any():
-        return False
-    total = engine.total_weight
-    values, vectors = np.linalg.eigh(np.sum(engine.rows_map(functools.partial(_gram, model)), 0))
-    basis = vectors / np.sqrt(np.maximum(values / total, COLLINEAR))
-    basis = basis[:, values > COLLINEAR * total]
-    information = basis.T @ (information[steep] * (units / total)) @ basis
-    return bool(np.linalg.eigvalsh(information)[:, 0].min() < FLAT)
-
-
-def _gram(model, rows):
-    """(q, q) weighted Gram matrix of the gate's design of a block."""
-    return weighted_grams(model.gate_design(rows.unit_X), rows.unit_weight[:, None])[0]

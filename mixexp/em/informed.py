@@ -40,6 +40,7 @@ def informed_start(
     table = canonical_table(rows, start.table_size, seed)
     engine = MemoryEngine(table.rows, model)
     candidates = [ordered(model, engine, params) for params in found.pool[:KEPT]]
+    candidates = [in_own_tree(model, table.rows, params) for params in candidates]
     kinds = [("numbered",)] * len(candidates)
     posterior = model.responsibilities(candidates[0], table.rows)
     assert table.rows.prior is not None
@@ -67,6 +68,18 @@ def ordered(model: MoEModel, engine: MemoryEngine, params: MoEParams) -> MoEPara
     if len(batch) == 1:
         return batch[0]
     return batch[int(np.argmax(engine.run(model, stack(batch)).loglik))]
+
+
+def in_own_tree(model: MoEModel, rows: Rows, params: MoEParams) -> MoEParams:
+    """The parameters; from a search that arranged experts below a tree, with the gate's own one.
+
+    Where experts have names the tree of the settings says which of them are together.
+    """
+    if model.gate.numbering(params.gate) is None:
+        return params
+    resp = model.responsibilities(params, rows)[rows.first]
+    made = take(model.from_responsibilities(rows, resp[None]), 0)
+    return made._replace(expert=params.expert)
 
 
 def _assigned(model, rows, params):

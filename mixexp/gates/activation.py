@@ -180,6 +180,12 @@ class ActivationGate(ScoreGate):
 
         return ScoreDerivatives(first, sums)
 
+    def separation(self, params, stats):
+        """As of the base, of predictors over the temperature: what the log odds are made of."""
+        slopes, information = super().separation(params, stats)
+        sharp = self._sharpness(params)
+        return slopes * sharp[:, None], information / sharp[:, None, None] ** 2
+
     def split(self, params, k, share):
         coef = np.concatenate([params.coef, params.coef[k : k + 1]])
         extra = np.concatenate([params.extra, params.extra[k : k + 1]])

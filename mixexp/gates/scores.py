@@ -21,6 +21,7 @@ from ..scaling import rescale_linear
 from .base import Gate
 
 LARGEST_FACTOR = 1.0  # of the logarithm of a scale in one M-step
+SHARPEST = float(np.log(1e6))  # bound on the logarithm of an estimated scale or temperature
 SMALLEST = 1e-10  # of a curvature or a variance, relative to the largest
 ENTRIES = 2_000_000  # of the derivatives of a part of a block, (rows, K, D)
 
@@ -221,7 +222,10 @@ class ScoreGate(Gate):
 
     def _unpacked(self, vector, K, q):
         both = vector.reshape(*vector.shape[:-1], K, q + self.n_extra)
-        return self.params_class(both[..., :q], both[..., q:])
+        extra = both[..., q:].copy()
+        for place in self.tied(q):
+            extra[..., place - q] = np.clip(extra[..., place - q], -SHARPEST, SHARPEST)
+        return self.params_class(both[..., :q], extra)
 
     def _projector(self, K, q):
         """(K D, K D) projection on centred, tied and free numbers; nothing is free in one class."""

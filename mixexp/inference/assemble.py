@@ -59,7 +59,7 @@ def infer(
         model, fitted.params, rows, coordinates(model, fitted.params, fitted.columns, reference)
     )
     held = _held(hold, problem.coordinates.names)
-    notes = _notes(fitted, weights, covariance_type, held)
+    notes = _notes(fitted, weights, covariance_type, held, problem.coordinates.constant)
     replicates = None
     if covariance_type == "bootstrap":
         replicates, failed = bootstrap(
@@ -221,26 +221,23 @@ def _held(hold, names):
 
 
 def _from_information(problem, kind, groups, held):
-    names = problem.coordinates.names
-    free = np.array([i for i, name in enumerate(names) if name not in held])
-    problem = _smoothed(problem) if kind == "density" else problem
-    local = problem.at(problem.coordinates.value)
-    part = local._replace(
-        score=local.score[free],
-        observed=local.observed[np.ix_(free, free)],
-        outer=local.outer[np.ix_(free, free)],
-        squared=local.squared[np.ix_(free, free)],
-    )
-    own = problem.coordinates._replace(
-        names=[names[i] for i in free],
-        value=problem.coordinates.value[free],
-        basis=problem.coordinates.basis[:, free],
-    )
+    """(f, f) covariance, zero for what is held, and the log-likelihood.
+
+    It is inverted along orthonormal directions of the standardised parameters: an intercept far
+    from the data and its slope are nearly one direction in the user's units.
+    """
+    own = problem.coordinates
+    free = np.array([i for i, name in enumerate(own.names) if name not in held])
+    basis, change = np.linalg.qr(own.basis[:, free])
+    straight = own._replace(names=[own.names[i] for i in free], value=own.value[free], basis=basis)
+    inner = (_smoothed(problem) if kind == "density" else problem)._replace(coordinates=straight)
+    local = inner.at(straight.value)
     # at a kink the scores of the rows that fit exactly are not counted: they make up the rest
-    _check_stationary(part, KINKED if kind == "density" else STATIONARY)
-    inside = covariance(problem._replace(coordinates=own), part, kind, groups)
-    matrix = np.zeros((len(names), len(names)))
-    matrix[np.ix_(free, free)] = inside
+    _check_stationary(local, KINKED if kind == "density" else STATIONARY)
+    back = np.linalg.inv(change)
+    inside = covariance(inner, local, kind, groups, back)
+    matrix = np.zeros((len(own.names),) * 2)
+    matrix[np.ix_(free, free)] = back @ inside @ back.T
     return matrix, local.loglik
 
 
@@ -253,8 +250,10 @@ def _check_stationary(local, most):
         )
 
 
-def _notes(fitted, weights, kind, held):
+def _notes(fitted, weights, kind, held, constant):
     notes = []
+    if constant:
+        notes.append(f"Not reported, since the columns do not vary: {', '.join(constant)}.")
     if fitted.rows.weight is not None:
         notes.append(f"Weights are read as {weights} weights.")
     if kind in ("sandwich", "cluster", "density"):

@@ -25,13 +25,15 @@ class Coordinates(NamedTuple):
     """f reported parameters of a model with d packed ones.
 
     names: f str; value (f,): the fit; basis (d, f): how the packed, standardised vector moves with
-    the reported ones; affine: whether it moves so everywhere, not only near the fit.
+    the reported ones; affine: whether it moves so everywhere, not only near the fit; constant:
+    names of what has no value of its own, such as slopes of columns that do not vary.
     """
 
     names: list
     value: np.ndarray
     basis: np.ndarray
     affine: bool
+    constant: tuple = ()
 
 
 def coordinates(model: MoEModel, params: MoEParams, columns, reference: int = 0) -> Coordinates:
@@ -46,8 +48,10 @@ def coordinates(model: MoEModel, params: MoEParams, columns, reference: int = 0)
     report = _Report(model, params, reference)
     names = _names(model, report.user(params), columns, reference)
     vector = model.pack(params)
-    free = _free_directions(model, params, vector)
+    free = _moving(report, vector, _free_directions(model, params, vector))
     forms = _jacobian(report.value, vector, free)
+    still = ~forms.any(axis=1)
+    constant = tuple(name for name, zero in zip(names, still, strict=True) if zero)
     if forms.shape[0] > forms.shape[1]:  # of what determines one another the first is reported
         keep = _independent(forms)
         names, forms = [names[i] for i in keep], forms[keep]
@@ -58,7 +62,8 @@ def coordinates(model: MoEModel, params: MoEParams, columns, reference: int = 0)
             f"{type(model.gate).__name__} or {type(model.expert).__name__} names redundant ones."
         )
     basis = free @ np.linalg.inv(forms)
-    return Coordinates(names, report.value(vector), basis, _is_affine(report, vector, basis))
+    affine = _is_affine(report, vector, basis)
+    return Coordinates(names, report.value(vector), basis, affine, constant)
 
 
 class _Report:
@@ -72,8 +77,12 @@ class _Report:
         return self.model.in_user_units(params)
 
     def value(self, vector):
+        return self.forms @ self.everything(vector)
+
+    def everything(self, vector):
+        """All parameters in the user's units, redundant ones too."""
         params = take(self.model.unpack(np.atleast_2d(vector), self.template), 0)
-        return self.forms @ self.model.pack(self.user(params))
+        return self.model.pack(self.user(params))
 
 
 def _parts(model, user, columns, reference):
@@ -125,6 +134,17 @@ def _free_directions(model, params, vector):
     image = (projected(vector + step) - projected(vector - step)) / (2 * STEP)
     left, size, _ = np.linalg.svd(image.T)
     return left[:, size > RANK]
+
+
+def _moving(report, vector, free):
+    """The directions in which something moves in the user's units.
+
+    Slopes of constant columns do not: such a column is zero once it is standardised.
+    """
+    moves = _jacobian(report.everything, vector, free)
+    size = np.linalg.norm(moves, axis=1, keepdims=True)
+    _, found, right = np.linalg.svd(moves / np.where(size > 0, size, 1.0), full_matrices=False)
+    return free if len(found) == 0 or found.min() > RANK else free @ right[found > RANK].T
 
 
 def _jacobian(function, vector, directions):

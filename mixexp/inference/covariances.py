@@ -16,13 +16,17 @@ class NotRegularError(ValueError):
     """Standard errors do not exist at this fit; the message says why, and what is still valid."""
 
 
-def covariance(problem: Problem, local: Local, kind: str, groups=None):
-    """(f, f) covariance of the reported parameters."""
-    if kind == "observed":
-        return _inverse(local.observed, problem.coordinates.names)
+def covariance(problem: Problem, local: Local, kind: str, groups, back):
+    """(f, f) covariance along the basis of the problem's coordinates.
+
+    ``back`` (f, f) leads from there to the reported parameters, which errors name.
+    """
+    names = problem.coordinates.names
     if kind == "opg":
-        return _inverse(local.outer, problem.coordinates.names)
-    bread = _inverse(local.observed, problem.coordinates.names)
+        return _inverse(local.outer, names, back)
+    bread = _inverse(local.observed, names, back)
+    if kind == "observed":
+        return bread
     if kind in ("sandwich", "density"):
         return bread @ local.squared @ bread
     scores = row_scores(problem.model, problem.params, problem.rows) @ problem.coordinates.basis
@@ -33,12 +37,14 @@ def covariance(problem: Problem, local: Local, kind: str, groups=None):
     return bread @ meat @ bread * (count / (count - 1))
 
 
-def _inverse(information, names):
+def _inverse(information, names, back):
     """The inverse, or an error that names the parameters that the data do not determine."""
     scale = np.sqrt(np.maximum(np.abs(np.diag(information)), 1e-300))
     values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
     if values[0] <= SINGULAR * values[-1]:
-        weak = np.abs(vectors[:, 0])
+        # a direction's part in a parameter, in what the information alone says of that one
+        size = np.linalg.norm(np.linalg.inv(back).T * scale, axis=1)
+        weak = np.abs(back @ (vectors[:, 0] / scale)) * size
         order = np.argsort(-weak)
         named = [names[i] for i in order if weak[i] > 0.3 * weak.max()][:5]
         kind = "singular" if abs(values[0]) <= SINGULAR * values[-1] else "not positive definite"

@@ -20,6 +20,8 @@ def runs_batched(model, rows: Rows, params) -> bool:
     """Whether one block holds all that the batch needs."""
     if rows.prior is not None or model.expert.truncates(rows.y):
         return False
+    if hasattr(model.expert, "members"):  # experts of several families are no S * K alike
+        return False
     q = 1 + max(len(model.gate_columns), len(model.expert_columns), rows.y.shape[1])
     entries = rows.n * size(params) * model.K * q
     each = model.gate.joint or model.gate.batches or model.expert.batches

@@ -142,3 +142,26 @@ def test_lists_that_make_no_model_are_refused(experts, K, message):
     X, y = claims(60)
     with pytest.raises(ValueError, match=message):
         MoERegressor(K, expert=experts).fit(X, np.ceil(y))
+
+
+@pytest.mark.parametrize(
+    ("gate", "inputs"),
+    [("gaussian", {}), ("hierarchical", {}), ("constant", {"groups": np.repeat(np.arange(50), 3)})],
+)
+def test_other_gates_and_groups_take_lists(gate, inputs):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (150, 1))
+    y = np.exp(np.where(x[:, 0] > 0, 2 + x[:, 0], -1.0) + 0.3 * rng.normal(size=150))
+    model = MoERegressor(2, gate=gate, expert=["lognormal", "gamma"]).fit(x, y, **inputs)
+    if not inputs:
+        assert_allclose(model.loglik_, model.log_prob(x, y).sum() + _of_x(model, x), rtol=1e-8)
+    assert model.n_experts_ == 2 and np.isfinite(model.loglik_)
+
+
+def _of_x(model, x):
+    """Log density of the columns under a gate that models them."""
+    if not model._model_.gate.joint:
+        return 0.0
+    inner = model._model_
+    terms = inner.gate.log_joint(model._params_.gate, inner.gate_design(x))
+    return np.logaddexp.reduce(terms, axis=1).sum() - len(x) * inner._log_x_unit

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import special
 
-from mixexp import EM, L1, L2, ActivationGate, MoERegressor, SoftmaxGate
+from mixexp import EM, L1, L2, ActivationGate, MoERegressor, MultiStart, SoftmaxGate
 from mixexp.gates.activation import ACTIVATIONS
 from tests.unit.gates.test_scores import GRID, planted
 
@@ -175,3 +175,12 @@ def test_what_the_gate_refuses_it_names(gate, says):
     X, y, labels = planted(activated, n=60)
     with pytest.raises(ValueError, match=says):
         MoERegressor(3, gate=gate, start=labels).fit(X, y)
+
+
+def test_a_temperature_that_runs_away_is_called_separated():
+    rng = np.random.default_rng(1)
+    x = rng.uniform(-2, 2, (150, 2))
+    y = np.where(x[:, 0] <= 0, 2 + x[:, 1], -2 * x[:, 1]) + 0.3 * rng.normal(size=150)
+    gate = ActivationGate(temperature="estimate")
+    model = MoERegressor(2, gate=gate, start=MultiStart(0.3, max_rounds=1)).fit(x, y)
+    assert model.status_.name == "SEPARATED" and model.gate_temperature_ >= 1e-6 * (1 - 1e-12)

@@ -307,3 +307,18 @@ def test_balanced_trees():
     assert HierarchicalGate(depth=2).tree_for(9) == ((0, 1, 2), (3, 4, 5), (6, 7, 8))
     assert trees.pruned((((0, 1), 2), (3, 4)), 4) in (((0, 1), (2, 3)), ((0, 1), 2, 3))
     assert trees.branch_name([0, 1, 2, 5]) == "0-2+5"
+
+
+def test_a_tree_of_named_experts_is_the_one_that_was_asked_for():
+    rng = np.random.default_rng(3)
+    x = rng.uniform(-2, 2, (300, 1))
+    share = np.exp(-2 * (x - np.array([-1.2, 0, 1.2])) ** 2)
+    z = (rng.random((300, 1)) > (share / share.sum(1, keepdims=True)).cumsum(1)).sum(1)
+    y = np.array([2.0, -3, 1])[z] * x[:, 0] + np.array([0, 4, -4])[z] + 0.5 * rng.normal(size=300)
+    prior, known = np.ones((300, 3)), rng.random(300) < 0.3
+    prior[known] = 1e-6
+    prior[known, z[known]] = 1.0
+    for tree in (((0, 1), 2), (0, (1, 2))):
+        model = MoERegressor(3, gate=HierarchicalGate(tree=tree)).fit(x, y, expert_prior=prior)
+        assert model.gate_tree_ == tree
+        assert_allclose(model.coef_[:, 0], [2, -3, 1], atol=0.5)

@@ -302,3 +302,28 @@ def test_monomials_of_a_polynomial_expert_have_standard_errors():
     assert result.margins().loc["x0", "coef"] == pytest.approx(
         (result.params.iloc[1] + 2 * result.params.iloc[2] * X[:, 0]).mean(), rel=1e-4
     )
+
+
+def test_standard_errors_do_not_depend_on_the_origin_of_a_column():
+    rng = np.random.default_rng(0)
+    year = 2024 + 0.05 * rng.normal(size=(200, 1))
+    y = 1 + 2 * (year[:, 0] - 2024) + 0.1 * rng.normal(size=200)
+    ours = MoERegressor(1).fit(year, y).inference(year, y).bse.to_numpy()[:2]
+    theirs = sm.OLS(y, sm.add_constant(year)).fit()
+    np.testing.assert_allclose(ours, theirs.bse * np.sqrt(198 / 200), rtol=1e-6)
+
+
+@pytest.mark.parametrize("gate", ["softmax", "gaussian", "hierarchical"])
+def test_columns_that_do_not_vary_have_no_slopes_to_report(gate):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 1))
+    left = rng.random(200) < 1 / (1 + np.exp(-2 * x[:, 0]))
+    y = np.where(left, 3 + x[:, 0], -1 - x[:, 0]) + 0.4 * rng.normal(size=200)
+    X = np.column_stack([x, np.ones(200)])
+    plain = MoERegressor(2, gate=gate).fit(x, y)
+    more = MoERegressor(2, gate=gate, start=plain.responsibilities(x, y).argmax(axis=1)).fit(X, y)
+    result = more.inference(X, y)
+    wanted = plain.inference(x, y)
+    assert list(result.params.index) == list(wanted.params.index)
+    np.testing.assert_allclose(result.bse, wanted.bse, rtol=1e-3)
+    assert any("do not vary: " in note and "expert 1: x1" in note for note in result.notes)
