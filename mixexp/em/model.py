@@ -10,6 +10,7 @@ import numpy as np
 from ..kernels.reference import log_softmax, log_sum_exp
 from .params import MoEParams, PassResult, Statistics, stack, take, tree_map
 from .rows import Rows, Scaling, design
+from .starts.keys import hash_rows
 from .threads import single_threaded_blas
 
 MOST_HIDDEN = 50.0  # log of the rows that one row may stand for
@@ -305,17 +306,23 @@ class MoEModel(NamedTuple):
         # what truncation hides is asked after once there are experts
         rows = rows._replace(y=self.expert.without_truncation(rows.y))
         neutral = self.initial(rows)
-        begin = [self._placed(neutral, rows, resp) for resp in responsibilities]
+        key = hash_rows(rows)[rows.first] if self.gate.has_places else None
+        begin = [self._placed(neutral, rows, resp, key) for resp in responsibilities]
         fitted = zip(begin, responsibilities, strict=True)
         return stack([self._fitted_to(params, rows, resp) for params, resp in fitted])
 
-    def _placed(self, params, rows, resp) -> MoEParams:
-        """The parameters with the classes of the gate where the units of these classes are."""
-        if not self.gate.has_places:
+    def _placed(self, params, rows, resp, key) -> MoEParams:
+        """The parameters with the classes of the gate where the units of these classes are.
+
+        The units are taken in the order of their hashes, which no order of the rows changes.
+        """
+        if key is None:
             return params
-        some = slice(None, None, max(1, rows.n_units // PLACED))
+        weight = rows.unit_weight
+        order = np.lexsort((weight, *resp.T, key))  # equal rows may have unequal labels
+        some = order[:: max(1, rows.n_units // PLACED)]
         X = self.gate_design(rows.unit_X[some])
-        gate = self.gate.initial_for(X, resp[some], rows.unit_weight[some])
+        gate = self.gate.initial_for(X, resp[some], weight[some])
         return params._replace(gate=gate)
 
     def _fitted_to(self, params, rows, resp) -> MoEParams:

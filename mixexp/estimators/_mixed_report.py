@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from ..em.mixed.precision import JOINT
 from ..em.mixed.prediction import Fitted
 from ..em.mixed.reported import Reported
 from ..inference.tables import coefficient_table
@@ -83,6 +84,11 @@ def summary_text(model) -> str:
         lines.append(
             f"Laplace's determinant is bounded in {model.n_bounded_} directions of the effects, "
             "where experts are uncertain."
+        )
+    if len(model._fitted.factors) > 1 and model._fitted.joint is None:
+        lines.append(
+            f"Predictions leave out the posterior covariances between factors, which are kept up "
+            f"to {JOINT:,} effects."
         )
     if model.coefficients_["std err"].isna().all():
         lines.append("No standard errors: the curvature at the end is not that of a maximum.")

@@ -26,6 +26,7 @@ KIND = "mixed effects estimator"
 _PLAIN = (
     "n_features_in_", "loglik_", "certificate_", "n_free_", "n_bounded_", "starts_", "_n_rows"
 )  # fmt: skip
+_LATER = {"n_bounded_": 0}  # what files of earlier versions lack
 _TUPLES = (Fitted, FittedEffects, Effects, MixedParams, Reported, MoEModel)
 
 
@@ -66,7 +67,7 @@ def from_tree(tree: dict[str, Any]) -> Any:
         model = component_from_tree(tree["estimator"], classes)
         fitted = tree["fitted"]
         for name in _PLAIN:
-            setattr(model, name, fitted[name])
+            setattr(model, name, (_LATER | fitted)[name])
         model.status_ = Status[fitted["status_"]]
         model._factor_names = list(fitted["factors"])
         model._fitted = component_from_tree(fitted["fitted"], classes)

@@ -114,8 +114,8 @@ def normal_envelope(
 class PITHistogram:
     """Histogram of the probability transform: flat under the model.
 
-    ``share`` is the share of rows per bin over the share expected; ``lower`` and ``upper`` bound
-    95 % of it under the model, bin by bin.
+    ``share`` is the share of rows (of their weights, if given) per bin over the share expected;
+    ``lower`` and ``upper`` bound 95 % of it under the model, bin by bin.
     """
 
     edges: Floats
@@ -124,14 +124,25 @@ class PITHistogram:
     upper: float
 
 
-def pit_histogram(uniform: Any, bins: int | None = None) -> PITHistogram:
-    """Histogram of uniform values; about one bin for every ten rows, between 5 and 20."""
+def pit_histogram(uniform: Any, bins: int | None = None, sample_weight: Any = None) -> PITHistogram:
+    """Histogram of uniform values; about one bin for every ten rows, between 5 and 20.
+
+    With weights the bars are shares of weight, and the band is that of as many rows of equal weight
+    as say as much, (sum w)^2 / sum w^2 (Kish, 1965, "Survey Sampling", section 11.7): a row that
+    weighs twice is still one draw. So it is in the number of bins.
+    """
     uniform = np.asarray(uniform, float)
-    n = len(uniform)
+    weight = np.ones(len(uniform)) if sample_weight is None else np.asarray(sample_weight, float)
+    total, n = weight.sum(), _effective_rows(weight)
     bins = bins or int(np.clip(n // 10, 5, 20))
-    counts, edges = np.histogram(uniform, bins=bins, range=(0.0, 1.0))
+    counts, edges = np.histogram(uniform, bins=bins, range=(0.0, 1.0), weights=weight)
     lower, upper = stats.binom.ppf([0.025, 0.975], n, 1.0 / bins) * bins / n
-    return PITHistogram(edges, counts * bins / n, float(lower), float(upper))
+    return PITHistogram(edges, counts * bins / total, float(lower), float(upper))
+
+
+def _effective_rows(weight: Floats) -> int:
+    """Rows of equal weight whose mean varies as that of rows of these weights."""
+    return max(1, round(float(weight.sum() ** 2 / (weight**2).sum())))
 
 
 @dataclass(frozen=True)
@@ -144,9 +155,9 @@ class ClassCalibration:
     predicted, observed, error : tuple of ndarray
         For every class: mean prediction, observed frequency and its standard error in each bin.
     counts : tuple of ndarray
-        Rows in each bin.
+        Rows in each bin; with weights their sums.
     confusion : ndarray of shape (C, C)
-        Rows by true (row) and predicted (column) class.
+        Rows by true (row) and predicted (column) class; with weights their sums.
     log_loss, accuracy : float
     """
 
@@ -155,20 +166,26 @@ class ClassCalibration:
     observed: tuple[Floats, ...]
     error: tuple[Floats, ...]
     counts: tuple[Floats, ...]
-    confusion: NDArray[np.int_]
+    confusion: NDArray[Any]
     log_loss: float
     accuracy: float
 
 
 def class_calibration(
-    proba: Any, y: Any, classes: Sequence[Any], bins: int = 8
+    proba: Any, y: Any, classes: Sequence[Any], bins: int = 8, sample_weight: Any = None
 ) -> ClassCalibration:
-    """Calibration of class probabilities in bins of equal numbers of rows."""
+    """Calibration of class probabilities in bins of equal numbers of rows.
+
+    With weights in bins of equal weight (a row on an edge belongs to both in parts), and every mean
+    and share is a weighted one: a weight of 2 is the row twice. Standard errors take a row for one
+    draw whatever it weighs.
+    """
     proba, names = np.asarray(proba, float), [str(c) for c in classes]
     codes = np.array([names.index(str(value)) for value in y])
-    parts = [_bins(proba[:, c], codes == c, bins) for c in range(len(names))]
-    confusion = np.zeros((len(names), len(names)), dtype=int)
-    np.add.at(confusion, (codes, proba.argmax(axis=1)), 1)
+    weight = None if sample_weight is None else np.asarray(sample_weight, float)
+    parts = [_bins(proba[:, c], codes == c, bins, weight) for c in range(len(names))]
+    confusion = np.zeros((len(names), len(names)), dtype=int if weight is None else float)
+    np.add.at(confusion, (codes, proba.argmax(axis=1)), 1 if weight is None else weight)
     own = np.clip(proba[np.arange(len(codes)), codes], 1e-300, None)
     predicted, observed, error, counts = zip(*parts, strict=True)
     return ClassCalibration(
@@ -178,17 +195,35 @@ def class_calibration(
         error=error,
         counts=counts,
         confusion=confusion,
-        log_loss=float(-np.log(own).mean()),
-        accuracy=float(np.trace(confusion) / len(codes)),
+        log_loss=float(-np.average(np.log(own), weights=weight)),
+        accuracy=float(np.trace(confusion) / confusion.sum()),
     )
 
 
 def _bins(
-    probability: Floats, hit: NDArray[np.bool_], bins: int
+    probability: Floats, hit: NDArray[np.bool_], bins: int, weight: Floats | None
 ) -> tuple[Floats, Floats, Floats, Floats]:
+    if weight is not None:
+        return _weighted_bins(probability, hit, bins, weight)
     groups = np.array_split(np.argsort(probability, kind="stable"), min(bins, len(probability)))
     predicted = np.array([probability[g].mean() for g in groups])
     observed = np.array([hit[g].mean() for g in groups])
     counts = np.array([len(g) for g in groups], dtype=float)
     error = np.sqrt(np.maximum(predicted * (1 - predicted), 1e-12) / counts)
     return predicted, observed, error, counts
+
+
+def _weighted_bins(
+    probability: Floats, hit: NDArray[np.bool_], bins: int, weight: Floats
+) -> tuple[Floats, Floats, Floats, Floats]:
+    order = np.argsort(probability, kind="stable")
+    order = order[weight[order] > 0]
+    end = np.cumsum(weight[order])
+    edges = np.linspace(0.0, end[-1], min(bins, len(order)) + 1)
+    inside = np.minimum(edges[1:, None], end) - np.maximum(edges[:-1, None], end - weight[order])
+    inside = np.maximum(inside, 0.0)  # (bins, n): weight of each row in each bin
+    counts = inside.sum(axis=1)
+    share = inside / counts[:, None]
+    predicted, observed = share @ probability[order], share @ hit[order].astype(float)
+    variance = np.maximum(predicted * (1 - predicted), 1e-12) * (share**2).sum(axis=1)
+    return predicted, observed, np.sqrt(variance), counts

@@ -29,6 +29,10 @@ from mixexp.inference import InferenceResult
 
 INFLUENCE_ROWS = 1000  # seconds grow with the square of the rows
 LEVERAGE_ROWS = 5000
+UNWEIGHTED = (
+    "residuals are those of the rows: their band and p-value count every row once; pit and worm "
+    "take the weights"
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class Diagnosis:
     refused : mapping of str to str
         The reason for each part, by its name above, that does not exist at this fit or was left
         out. Parts that have no meaning for the kind of model are not listed.
+    notes : tuple of str
+        What to know of the parts that were made.
     """
 
     inference: InferenceResult | None = None
@@ -65,11 +71,13 @@ class Diagnosis:
     influence: Influence | None = None
     leverage: Leverage | None = None
     refused: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         made = [name for name in PARTS if getattr(self, name) is not None]
         lines = [f"Diagnosis: {', '.join(made)}"]
-        return "\n".join(lines + [f"no {name}: {why}" for name, why in self.refused.items()])
+        lines += [f"no {name}: {why}" for name, why in self.refused.items()]
+        return "\n".join(lines + list(self.notes))
 
 
 PARTS = (
@@ -133,7 +141,7 @@ def diagnose(
     }
     if hasattr(model, "classes_"):
         tasks["classes"] = lambda: class_calibration(
-            model.predict_proba(X), np.asarray(y), model.classes_
+            model.predict_proba(X), np.asarray(y), model.classes_, sample_weight=sample_weight
         )
     else:
         tasks["residuals"] = lambda: quantile_residuals(
@@ -152,9 +160,16 @@ def diagnose(
     )
     found, refused = _run(tasks)
     residuals = found.get("residuals")
-    if residuals is not None:
-        found["pit"], found["worm"] = pit_histogram(residuals.uniform), worms(residuals)[0]
-    return Diagnosis(**found, refused=refused)
+    if residuals is None:
+        return Diagnosis(**found, refused=refused)
+    weight = {"sample_weight": sample_weight}
+    tasks = {
+        "pit": lambda: pit_histogram(residuals.uniform, **weight),
+        "worm": lambda: worms(residuals, **weight)[0],
+    }
+    more, why = _run(tasks)
+    notes = () if sample_weight is None else (UNWEIGHTED,)
+    return Diagnosis(**found, **more, refused=refused | why, notes=notes)
 
 
 def _run(tasks: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, Any], dict[str, str]]:

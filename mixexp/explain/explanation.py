@@ -87,7 +87,9 @@ def explain(model: TableModel, prepared: Prepared, *, random_state: int | None =
     inputs = {k: v[rows] for k, v in prepared.inputs.items() if k != "sample_weight"}
     estimator = model.estimator
     component = estimator.responsibilities(X, y, **inputs).argmax(axis=1)
-    parts: dict[str, Any] = _checks(model, X, y, inputs, random_state)
+    given = prepared.inputs.get("sample_weight")
+    weight = None if given is None else given[rows]
+    parts: dict[str, Any] = _checks(model, X, y, weight, inputs, random_state)
     parts |= _pictures(model, raw, _per_unit(y, inputs), component)
     return Explanation(
         experts=expert_table(estimator),
@@ -111,12 +113,18 @@ def _per_unit(y: Any, inputs: dict[str, Any]) -> Any:
 
 
 def _checks(
-    model: TableModel, X: Any, y: Any, inputs: dict[str, Any], random_state: int | None
+    model: TableModel,
+    X: Any,
+    y: Any,
+    weight: Any,
+    inputs: dict[str, Any],
+    random_state: int | None,
 ) -> dict[str, Any]:
     estimator = model.estimator
     if model.classifies:
         proba = estimator.predict_proba(X)
-        return {"calibration": class_calibration(proba, y, estimator.classes_)}
+        calibration = class_calibration(proba, y, estimator.classes_, sample_weight=weight)
+        return {"calibration": calibration}
     inputs = {k: v for k, v in inputs.items() if k != "groups"}
     residuals = residuals_of_cdf(
         estimator.cdf(X, y, **inputs),
@@ -124,7 +132,8 @@ def _checks(
         np.asarray(estimator.predict(X, **inputs)).ravel(),
         random_state=random_state,
     )
-    return {"residuals": residuals, "pit": pit_histogram(residuals.uniform)}
+    pit = pit_histogram(residuals.uniform, sample_weight=weight)
+    return {"residuals": residuals, "pit": pit}
 
 
 def _pictures(model: TableModel, raw: pd.DataFrame, y: Any, component: Any) -> dict[str, Any]:

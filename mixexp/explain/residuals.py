@@ -17,7 +17,6 @@ from mixexp.explain._priors import refuse_priors
 from mixexp.explain.calibration import (
     Envelope,
     Residuals,
-    normal_envelope,
     residuals_of_cdf,
 )
 
@@ -178,7 +177,10 @@ class Worm:
     outside: float
 
 
-def worms(residuals: Residuals, by: Any = None, *, bins: int = 4, name: str = "x") -> list[Worm]:
+def worms(
+    residuals: Residuals, by: Any = None, *, bins: int = 4, name: str = "x",
+    sample_weight: Any = None,
+) -> list[Worm]:  # fmt: skip
     """Worm plots: where along a column the residuals are not normal, and how.
 
     van Buuren and Fredriks (2001), "Worm plot: a simple diagnostic device for modelling growth
@@ -194,31 +196,50 @@ def worms(residuals: Residuals, by: Any = None, *, bins: int = 4, name: str = "x
         Intervals of ``by`` with equal numbers of rows.
     name : str
         Name of ``by`` for the labels.
+    sample_weight : array-like of shape (n,) or None
+        Weights of the rows in quantiles, cubics and shares; rows of weight zero are left out. The
+        band is that of as many rows of equal weight as say as much, (sum w)^2 / sum w^2.
     """
+    values = residuals.residuals
+    weight = np.ones(len(values)) if sample_weight is None else np.asarray(sample_weight, float)
+    if weight.shape != values.shape:
+        raise ValueError(f"sample_weight has shape {weight.shape} for {len(values)} residuals.")
     if by is None:
-        return [_worm(residuals.residuals, "all rows")]
+        return [_worm(values, "all rows", weight)]
     by = np.asarray(by, dtype=float).ravel()
-    if len(by) != len(residuals.residuals):
-        raise ValueError(f"by has {len(by)} values for {len(residuals.residuals)} residuals.")
+    if len(by) != len(values):
+        raise ValueError(f"by has {len(by)} values for {len(values)} residuals.")
     if bins < 1 or len(by) < 8 * bins:
         raise ValueError(f"{bins} worms need at least {8 * max(bins, 1)} rows; got {len(by)}.")
     groups = np.array_split(np.argsort(by, kind="stable"), bins)
     return [
-        _worm(residuals.residuals[g], f"{name} {by[g].min():.4g} to {by[g].max():.4g}")
+        _worm(values[g], f"{name} {by[g].min():.4g} to {by[g].max():.4g}", weight[g])
         for g in groups
     ]
 
 
-def _worm(values: Floats, label: str) -> Worm:
-    n = len(values)
-    theoretical = special.ndtri((np.arange(1, n + 1) - 0.5) / n)
-    deviation = np.sort(values) - theoretical
-    band = normal_envelope(n)
-    lower, upper = band.lower - theoretical, band.upper - theoretical
-    degree = min(3, n - 1)
+def _worm(values: Floats, label: str, weight: Floats) -> Worm:
+    order = np.argsort(values, kind="stable")
+    order = order[weight[order] > 0]
+    if not len(order):
+        raise ValueError(f"The rows of the worm {label!r} have no weight.")
+    weight = weight[order]
+    place = (np.cumsum(weight) - 0.5 * weight) / weight.sum()
+    theoretical = special.ndtri(place)
+    deviation = values[order] - theoretical
+    lower, upper = _band(place, weight.sum() ** 2 / (weight**2).sum()) - theoretical
+    degree = min(3, len(order) - 1)
     cubic = np.zeros(4)
-    cubic[: degree + 1] = np.polynomial.polynomial.polyfit(theoretical, deviation, degree)
-    outside = float(np.mean((deviation < lower) | (deviation > upper)))
+    cubic[: degree + 1] = np.polynomial.polynomial.polyfit(
+        theoretical, deviation, degree, w=np.sqrt(weight)
+    )
+    outside = float(np.average((deviation < lower) | (deviation > upper), weights=weight))
     return Worm(
         label, theoretical, deviation, lower, upper, cubic, np.abs(cubic) > ALARMING, outside
     )
+
+
+def _band(place: Floats, n: float) -> Floats:
+    """(2, m) pointwise 95 % band of n sorted normal residuals at places (rank - 0.5) / n."""
+    rank = np.clip(n * place + 0.5, 1, n)  # heavy rows at the ends lie inside the first rank
+    return special.ndtri(special.betaincinv(rank, n + 1 - rank, [[0.025], [0.975]]))

@@ -62,7 +62,7 @@ def infer(
     notes = _notes(fitted, weights, covariance_type, held, problem.coordinates.constant)
     replicates = None
     if covariance_type == "bootstrap":
-        replicates, failed = bootstrap(
+        replicates, failed, unfinished = bootstrap(
             model,
             fitted.params,
             rows,
@@ -78,6 +78,11 @@ def infer(
             raise NotRegularError(f"{failed} of {n_boot} bootstrap refits did not converge.")
         matrix = np.cov(replicates.to_numpy(), rowvar=False).reshape((replicates.shape[1],) * 2)
         notes.append(f"{bootstrap_kind} bootstrap, {len(replicates)} refits, {failed} left out")
+        if unfinished:
+            notes.append(
+                f"{unfinished} of the refits ended at the limit of passes, which a gate that jumps "
+                "may keep from a standstill; they count as replicates"
+            )
         loglik = problem.loglik(problem.coordinates.value)
     else:
         _check_regular(fitted, covariance_type)

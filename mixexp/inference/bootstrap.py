@@ -56,6 +56,9 @@ def bootstrap(
     replicates : DataFrame (n_boot, f)
     failed : int
         Refits that did not converge and were left out.
+    unfinished : int
+        Replicates among the rows of ``replicates`` whose refit ended at the limit of passes, as
+        those of gates that jump may: they creep along a jump, or had further to go.
     """
     import joblib
 
@@ -72,28 +75,29 @@ def bootstrap(
         job(model, params, rows, columns, kind, groups, reference, solver, one, resp)
         for one in seeds
     )
-    good = [values for values in found if values is not None]
-    return pd.DataFrame(np.array(good).reshape(len(good), len(names)), columns=names), len(
-        found
-    ) - len(good)
+    good = [one for one in found if one is not None]
+    values = np.array([value for value, _ in good]).reshape(len(good), len(names))
+    unfinished = sum(status == Status.MAX_PASSES for _, status in good)
+    return pd.DataFrame(values, columns=names), len(found) - len(good), unfinished
 
 
 def _replicate(model, params, rows, columns, kind, groups, reference, solver, seed, resp):
-    """Reported parameters of one refit, or None."""
+    """Reported parameters of one refit and how it ended, or None."""
     rng = np.random.default_rng(seed)
     sample = _sample(model, params, rows, kind, groups, rng)
     with single_threaded_blas(), model.gate.remembering():
         start = led(model, sample, params) if model.gate.jumps else params
         result = solver.run(model, stack([start]), MemoryEngine(sample, model))
     # at a jump, or creeping along one, as fits of such gates end
-    blocked = model.gate.jumps and result.status[0] in (Status.STALLED, Status.MAX_PASSES)
-    if not (blocked or result.status[0].converged):
+    status = result.status[0]
+    blocked = model.gate.jumps and status in (Status.STALLED, Status.MAX_PASSES)
+    if not (blocked or status.converged):
         return None
     refit = take(result.params, 0)
     if model.gate.known or rows.prior is not None:  # which name the experts
-        return coordinates(model, refit, columns, reference).value
+        return coordinates(model, refit, columns, reference).value, status
     order = matching(resp, model.responsibilities(refit, rows)[rows.first])
-    return coordinates(model, reordered(refit, order), columns, reference).value
+    return coordinates(model, reordered(refit, order), columns, reference).value, status
 
 
 def _sample(model, params, rows: Rows, kind, groups, rng) -> Rows:

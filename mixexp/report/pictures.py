@@ -128,7 +128,7 @@ def _class_checks(study: TableStudy) -> str:
     )
     names = [esc(name) for name in calibration.classes]
     rows = [
-        [name, *[str(count) for count in counts]]
+        [name, *[f"{count:.6g}" for count in counts]]
         for name, counts in zip(names, calibration.confusion, strict=True)
     ]
     confusion = table(["True class", *[f"as {name}" for name in names]], rows)

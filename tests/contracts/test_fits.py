@@ -15,17 +15,16 @@ SOLVER = EM(max_passes=3000, tol=1e-15, gradient_tol=1e-9)
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-def fit(case, X=None, y=None, start=None, K=2, max_passes=None, **inputs):
+def fit(case, X=None, y=None, start=None, K=2, solver=None, **inputs):
     """A fit from the two halves of the first column, run to rounding."""
     cls = MoEClassifier if case.expert.classifies else MoERegressor
     start = case.labels() if start is None else start
     if K == 1:  # no gate to speak of
         start = np.zeros(len(start), dtype=int)
-    solver = SOLVER if max_passes is None else clone(SOLVER).set_params(max_passes=max_passes)
+    solver = clone(SOLVER).set_params(**(solver or {}))
     model = cls(K, gate=case.gate, expert=case.expert, start=start, solver=solver)
-    given = case.inputs if not case.expert.classifies else {}
-    X = case.rows.X if X is None else X
-    return model.fit(X, case.y if y is None else y, **{**given, **inputs})
+    inputs = inputs if case.expert.classifies else case.inputs | inputs
+    return model.fit(case.rows.X if X is None else X, case.y if y is None else y, **inputs)
 
 
 def one_optimum(case):
@@ -350,10 +349,16 @@ def test_free_parameters_are_counted(gate, family):
 def test_the_labels_of_a_start_only_name_the_experts(gate, family):
     case = problem(gate, family)
     # where rounding may choose the optimum, before it has
-    passes = {} if one_optimum(case) == 2 else {"max_passes": 3}
-    one, other = (fit(case, start=start, **passes) for start in (case.labels(), 1 - case.labels()))
+    few = {} if one_optimum(case) == 2 else {"max_passes": 3}
+    starts = case.labels(), 1 - case.labels()
+    one, other = (fit(case, start=start, solver=few) for start in starts)
     named = one.coef_ if case.gate.known else one.coef_[::-1]
     assert_allclose(other.coef_, named, rtol=1e-6, atol=1e-7)
+    if few:
+        # accelerated, t experts have nearly singular histories: rounding chooses their optimum
+        plain = {"acceleration": 0} if family == "student" else {}
+        ends = [fit(case, start=start, solver=plain) for start in starts]
+        assert_allclose(ends[1].loglik_, ends[0].loglik_, rtol=0, atol=1e-5)
 
 
 def test_several_responses_are_independent_inside_an_expert():

@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 
 from mixexp import MixedEffectsMoERegressor, MoERegressor, load
+from mixexp.estimators._mixed_saving import from_tree, to_tree
 
 
 def two_regimes(G=60, m=8, sd=1.0, seed=0, expert_sd=0.0, slope_sd=0.0):
@@ -212,6 +213,15 @@ def test_files_hold_the_whole_fit(fitted, tmp_path):
     assert_allclose(again.predict(X, g), model.predict(X, g), rtol=0)
     assert_allclose(again.log_prob(X, y), model.log_prob(X, y), rtol=0)
     pd.testing.assert_frame_equal(again.variance_components_, model.variance_components_)
+
+
+def test_files_from_before_bounded_directions_were_counted(fitted):
+    model, X, _, g, _ = fitted
+    tree = to_tree(model)
+    del tree["fitted"]["n_bounded_"]
+    again = from_tree(tree)
+    assert again.n_bounded_ == 0
+    assert_allclose(again.predict(X, g), model.predict(X, g), rtol=0)
 
 
 X_BAD, Y_BAD, G_BAD, _, _ = two_regimes(G=5, m=6)

@@ -108,6 +108,17 @@ def test_predictions_of_crossed_factors_have_the_covariances_of_their_effects(cr
     assert_allclose(again.predict_std(x, groups), np.sqrt(wanted), rtol=1e-6)
 
 
+def test_covariances_that_predictions_leave_out_are_said(crossed, monkeypatch):
+    model, x, y, groups = crossed
+    assert "covariances between factors" not in model.summary()
+    monkeypatch.setattr("mixexp.em.mixed.determinant.DENSE", 10)
+    monkeypatch.setattr("mixexp.em.mixed.precision.JOINT", 10)  # here are 20 effects
+    less = MixedEffectsMoERegressor(1).fit(x, y, groups=groups)
+    assert_allclose(less.loglik_, model.loglik_, rtol=1e-9)
+    assert np.all(less.predict_std(x, groups) > model.predict_std(x, groups))
+    assert "leave out the posterior covariances between factors" in less.summary()
+
+
 @pytest.mark.parametrize("approximation", ["laplace", "variational"])
 def test_covariances_of_crossed_factors_of_counts(approximation):
     """The sum of two effects is known better than its parts: predictions must show it."""

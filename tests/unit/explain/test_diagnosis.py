@@ -21,6 +21,7 @@ from mixexp.explain import (
     gate_calibration,
     influence,
     leverage,
+    pit_histogram,
     quantile_residuals,
     row_uncertainty,
 )
@@ -67,6 +68,24 @@ def test_weights_are_those_of_the_fit(rows):
     assert_allclose(weighted.inference.bse, repeated.inference.bse, rtol=1e-6)
     assert_allclose(weighted.uncertainty.total_entropy, repeated.uncertainty.total_entropy)
     assert_allclose(weighted.leverage.n_coefficients, repeated.leverage.n_coefficients)
+    values = weighted.residuals.uniform
+    bars = len(weighted.pit.share)
+    assert_allclose(weighted.pit.share, pit_histogram(values[twice], bars).share)
+    assert_allclose(weighted.worm.coefficients, repeated.worm.coefficients, atol=0.02)
+    assert "count every row once" in str(weighted) and not repeated.notes
+
+
+def test_class_calibration_has_the_weights(rows):
+    X, y = rows
+    kind = np.where(y > 0, "high", "low")
+    w = np.where(np.arange(len(y)) % 4 == 0, 2.0, 1.0)
+    twice = np.repeat(np.arange(len(y)), w.astype(int))
+    model = MoEClassifier(1).fit(X, kind, w)
+    weighted = diagnose(model, X, kind, sample_weight=w).classes
+    repeated = diagnose(model, X.iloc[twice], kind[twice]).classes
+    assert_array_equal(weighted.confusion, repeated.confusion)
+    for name in ("predicted", "observed", "log_loss", "accuracy"):
+        assert_allclose(getattr(weighted, name), getattr(repeated, name))
 
 
 def test_a_penalised_fit_says_why_it_has_no_standard_errors(rows):

@@ -6,11 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
+from scipy.stats import norm
 
 from mixexp import MoERegressor
-from mixexp.explain.calibration import class_calibration, pit_histogram, residuals_of_cdf
+from mixexp.explain.calibration import (
+    class_calibration,
+    normal_envelope,
+    pit_histogram,
+    residuals_of_cdf,
+)
 from mixexp.explain.diagnostics import line, partial_effects
 from mixexp.explain.explanation import expert_table, gate_table
+from mixexp.explain.residuals import worms
 from mixexp.tables.model import TableModel
 from mixexp.tables.prepare import Roles, prepare
 
@@ -27,8 +34,6 @@ def fitted() -> tuple[TableModel, pd.DataFrame]:
 
 def test_residuals_of_a_continuous_law_invert_it() -> None:
     z = np.linspace(-2, 2, 9)
-    from scipy.stats import norm
-
     found = residuals_of_cdf(norm.cdf(z), norm.cdf(z), z)
     assert_allclose(found.residuals, z, atol=1e-9)
 
@@ -53,6 +58,42 @@ def test_class_calibration_counts() -> None:
     assert found.accuracy == 0.75
     assert_allclose(found.log_loss, -np.log([0.9, 0.8, 0.4, 0.7]).mean())
     assert sum(found.counts[0]) == 4
+
+
+def test_a_weight_of_two_is_the_row_twice_in_shares_and_means() -> None:
+    rng = np.random.default_rng(2)
+    u, w = rng.uniform(size=40), np.tile([1.0, 2.0, 3.0, 0.0, 2.0], 8)  # 64 in all
+    twice = np.repeat(np.arange(40), w.astype(int))
+    weighted, repeated = pit_histogram(u, 10, w), pit_histogram(u[twice], 10)
+    assert_allclose(weighted.share, repeated.share)
+    assert weighted.upper > repeated.upper  # a heavy row is still one draw
+    y = np.where(rng.uniform(size=40) < u, "b", "a")
+    proba = np.column_stack([1 - u, u])
+    one = class_calibration(proba, y, ["a", "b"], sample_weight=w)
+    other = class_calibration(proba[twice], y[twice], ["a", "b"])
+    for name in ("predicted", "observed", "counts", "confusion", "log_loss", "accuracy"):
+        assert_allclose(getattr(one, name), getattr(other, name), err_msg=name)
+    # of equal weights the errors are those without
+    same = class_calibration(proba, y, ["a", "b"], sample_weight=np.full(40, 0.3))
+    assert_allclose(same.error, class_calibration(proba, y, ["a", "b"]).error)
+
+
+def test_worms_of_weighted_rows() -> None:
+    z = np.random.default_rng(3).normal(size=400)
+    found = residuals_of_cdf(norm.cdf(z), norm.cdf(z), z)
+    plain, same = worms(found)[0], worms(found, sample_weight=np.full(400, 0.3))[0]
+    for name in ("theoretical", "deviation", "lower", "upper", "coefficients"):
+        assert_allclose(getattr(same, name), getattr(plain, name), rtol=1e-9, atol=1e-9)
+    band = normal_envelope(400)
+    assert_allclose(plain.lower + plain.theoretical, band.lower)
+    assert_allclose(plain.upper + plain.theoretical, band.upper)
+    # rows drawn with weights that lift their mean: the worm of the weighted rows is lifted
+    weight = np.exp(0.5 * z)
+    assert_allclose(worms(found, sample_weight=weight)[0].coefficients[0], 0.5, atol=0.15)
+    twice = np.repeat(np.arange(400), 2 + (z > 0))
+    repeated = worms(residuals_of_cdf(norm.cdf(z[twice]), norm.cdf(z[twice]), z[twice]))[0]
+    weighted = worms(found, sample_weight=2.0 + (z > 0))[0]
+    assert_allclose(weighted.coefficients, repeated.coefficients, atol=0.01)
 
 
 def test_effect_of_a_linear_model_is_its_line(fitted: tuple[TableModel, pd.DataFrame]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 
 import numpy as np
@@ -11,8 +12,10 @@ from scipy import special, stats
 
 import mixexp
 from mixexp import EM, L1, CallableGate, MoEPath, MoERegressor, MultiStart, Status, TopKGate
+from mixexp.em.rows import Rows
 from mixexp.gates import SoftmaxGate, SoftmaxParams
 from mixexp.gates.top_k import SteepGate
+from mixexp.inference.bootstrap import bootstrap
 from tests.contracts.test_statistics import central_gradient
 
 QUICK = MultiStart(0.1, max_rounds=0)
@@ -199,6 +202,24 @@ def test_information_is_refused_and_bootstraps_are_offered(fitted):
     experts = [name for name in result.names if name.startswith("expert")]
     away = (result.replicates[experts].mean() - result.params[experts]).abs()
     assert away.max() < 0.5
+
+
+def test_replicates_that_ended_at_the_limit_of_passes_are_counted(fitted):
+    model, X, y, _ = fitted
+    rows, columns = Rows(X, y[:, None]), (["x0", "x1"], ["x0", "x1"])
+    given = model._model_, model._params_, rows, columns
+    for passes, wanted in ((2, 3), (500, 0)):
+        solver = EM(max_passes=passes, tol=1e-9, gradient_tol=1e-4)
+        replicates, failed, unfinished = bootstrap(*given, n_boot=3, solver=solver)
+        assert (len(replicates), failed, unfinished) == (3, 0, wanted)
+
+
+def test_inference_notes_replicates_at_the_limit_of_passes(fitted, monkeypatch):
+    model, X, y, _ = fitted
+    few = functools.partial(bootstrap, solver=EM(max_passes=2))
+    monkeypatch.setattr("mixexp.inference.assemble.bootstrap", few)
+    found = model.inference(X, y, covariance="bootstrap", n_boot=3)
+    assert any(note.startswith("3 of the refits ended at the limit") for note in found.notes)
 
 
 # --- refusals -------------------------------------------------------------------------------------
