@@ -212,7 +212,7 @@ class FormulaMoE(FrameFace, MetaEstimatorMixin, BaseEstimator):
 
     # --- with weights ---------------------------------------------------------------------------
 
-    def inference(self, data, sample_weight=None, **settings):
+    def inference(self, data, *, sample_weight=None, **settings):
         """Standard errors, tests and intervals of gate and experts, by term.
 
         Parameters
@@ -238,7 +238,7 @@ class FormulaMoE(FrameFace, MetaEstimatorMixin, BaseEstimator):
         coded, weight, settings = self._of_fit(data, sample_weight, settings)
         return self.estimator_.inference(coded.X, coded.y, weight, **settings, **coded.inputs)
 
-    def diagnose(self, data, sample_weight=None, **settings):
+    def diagnose(self, data, *, sample_weight=None, **settings):
         """Standard errors, residuals, calibration, influence and leverage of the fit, at once.
 
         Parameters
