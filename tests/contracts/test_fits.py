@@ -230,7 +230,8 @@ def test_coefficients_on_the_users_scale_reproduce_the_predictions(gate, family,
     assert_allclose(model.gate_proba(X), share, rtol=1e-9, atol=1e-12)
     if case.expert.classifies:
         if case.expert.ordered:
-            below = special.expit(model.thresholds_ - (X @ model.coef_.T)[:, :, None])
+            law = LINKS[case.expert.link_name]
+            below = law.mean(model.thresholds_ - (X @ model.coef_.T)[:, :, None])
             inside = np.diff(below, axis=2, prepend=0, append=1)
         else:
             eta = model.intercept_ + np.einsum("np,kcp->nkc", X, model.coef_)

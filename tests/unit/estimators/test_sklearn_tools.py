@@ -26,6 +26,7 @@ from mixexp import (
     L2,
     ConstantGate,
     GaussianExpert,
+    LaplaceGate,
     MoEClassifier,
     MoERegressor,
     MultinomialExpert,
@@ -268,6 +269,16 @@ def test_a_callback_stops_a_fit(X, y):
     model.fit(X, y)
     assert model.n_iter_ == 3
     assert model.status_ is Status.INTERRUPTED
+
+
+def test_no_further_way_to_an_optimum_begins_after_a_stop(X, y):
+    """An estimated scale has a second way, which would go far beyond three passes."""
+    labels = np.random.default_rng(0).integers(2, size=len(y))
+    model = regressor(n_experts=2, gate=LaplaceGate(scale="estimate"), start=labels)
+    model.set_callbacks(Recorder(stop_after=3))
+    model.fit(X, y)
+    assert model.n_iter_ == 3
+    assert model.status_.name == "INTERRUPTED"
 
 
 def test_callbacks_do_not_change_the_fit(X, y):
