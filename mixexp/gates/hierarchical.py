@@ -277,7 +277,7 @@ class HierarchicalGate(TreeReading):
 
     def shift(self, stats, step):
         delta = step.coef
-        k, l = np.triu_indices(delta.shape[0], 1)
+        k, l = class_pairs(delta.shape[0])
         moved = np.einsum("dpab,pdb->pda", stats.pairs, delta[k] - delta[l])
         score = stats.score.copy()
         np.subtract.at(score, k, moved)
@@ -326,7 +326,7 @@ class HierarchicalGate(TreeReading):
     def swapped(self, params) -> list:
         """Neutral parameters of the other trees in which two leaves have changed places."""
         found = {self.grouping(params): params}
-        for i, j in zip(*np.triu_indices(len(params.path), 1), strict=True):
+        for i, j in zip(*class_pairs(len(params.path)), strict=True):
             path = params.path.copy()
             path[[i, j]] = path[[j, i]]
             found.setdefault(self.grouping(params._replace(path=path)), params._replace(path=path))
