@@ -5,7 +5,7 @@ from __future__ import annotations
 from sklearn.base import clone
 
 from .driver import EM
-from .engines import MemoryEngine
+from .engines import engine_for
 from .model import MoEModel
 from .params import MoEParams, stack, take
 from .rows import Rows
@@ -19,5 +19,5 @@ def annealed(model: MoEModel, rows: Rows, solver: EM, n_jobs: int, params) -> li
         limit = solver.max_passes if passes is None else min(passes, solver.max_passes)
         brief = clone(solver).set_params(checkpoint=None, max_passes=limit)
         begin = stack([params._replace(gate=gate.adopted(params.gate))])
-        params = take(brief.run(stage, begin, MemoryEngine(rows, stage, n_jobs)).params, 0)
+        params = take(brief.run(stage, begin, engine_for(rows, stage, n_jobs)).params, 0)
     return [params._replace(gate=model.gate.adopted(params.gate))] if stages else []

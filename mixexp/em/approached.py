@@ -13,7 +13,7 @@ import numpy as np
 
 from ..gates.held import HeldGate
 from .driver import EM, EMResult
-from .engines import MemoryEngine
+from .engines import engine_for
 from .model import MoEModel
 from .params import MoEParams, stack, take
 from .rows import Rows
@@ -57,7 +57,7 @@ def led(model: MoEModel, rows: Rows, params: MoEParams) -> MoEParams:
     """What is reached from one parameter set through the gates, or the set where that is better."""
     batch = _through(model.gate.approach(), model, rows, stack([params]))
     both = stack([take(batch, 0), params])
-    result = EM(PASSES).run(model, both, MemoryEngine(rows, model))
+    result = EM(PASSES).run(model, both, engine_for(rows, model))
     return take(result.params, int(np.argmax(result.objective)))
 
 
@@ -66,17 +66,17 @@ def _through(gates, model, rows, batch):
     solver = EM(PASSES, tol=1e-8 / rows.total_weight, gradient_tol=1e-4)
     for gate in gates:
         on_the_way = model._replace(gate=gate)
-        batch = solver.run(on_the_way, batch, MemoryEngine(rows, on_the_way)).params
+        batch = solver.run(on_the_way, batch, engine_for(rows, on_the_way)).params
     return batch
 
 
-def settled(model: MoEModel, engine: MemoryEngine, solver: EM, result: EMResult) -> EMResult:
+def settled(model: MoEModel, engine, solver: EM, result: EMResult) -> EMResult:
     """A run that a jump has blocked, taken on until the experts are stationary given the gate.
 
     Experts alone and both parts in turn, until neither rises. Such an end is `Status.JUMP`.
     """
     held = model._replace(gate=HeldGate(model.gate))
-    still = MemoryEngine(engine.rows, held, engine.n_jobs)
+    still = engine_for(engine.rows, held, engine.n_jobs)
     for _ in range(ROUNDS):
         if result.status[0] is not Status.STALLED:
             return result

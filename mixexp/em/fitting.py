@@ -15,7 +15,7 @@ from .checkpoint import Checkpoint, fingerprint
 from .coarse import coarse_start
 from .contained import Inside, contained_optima, contained_start
 from .driver import EM
-from .engines import MemoryEngine
+from .engines import engine_for
 from .informed import informed_start
 from .known import check_possible, known_gate_start
 from .model import MoEModel
@@ -93,7 +93,7 @@ def _fit(model, rows, start, solver, seed, n_jobs, given, callback, on_search) -
         found, state = _found_again(stored["extra"], model, rows), stored["state"]
     if on_search is not None:
         on_search(found)
-    engine = MemoryEngine(rows, model, n_jobs)
+    engine = engine_for(rows, model, n_jobs)
     watch = _watch(checkpoint, found, model, callback)
     result = solver.run(model, stack([found.params]), engine, callback=watch, state=state)
     if result.status[0] is Status.INTERRUPTED:
@@ -180,7 +180,7 @@ def judge_run(model: MoEModel, rows: Rows, run: working_set.SparseRun, optima, n
     """The `Fit` of a run on working sets, whose parameters are those of all columns."""
     working = working_set.support(model, run.params)
     small = working_set.restricted(model, working)
-    engine = MemoryEngine(rows, small, n_jobs)
+    engine = engine_for(rows, small, n_jobs)
     fit = _judge(small, engine, wide.as_result(run, working), optima)
     summary = fit.summary._replace(**counts(model, run.params))
     return fit._replace(params=run.params, summary=summary)
