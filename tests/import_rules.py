@@ -14,7 +14,7 @@ from typing import NamedTuple
 # The lowest layer first. A part may import itself and every part of the layers below it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("kernels",),
-    ("scaling",),
+    ("scaling", "sources"),
     ("solvers", "penalties"),
     ("gates", "experts"),
     ("em",),
