@@ -6,6 +6,7 @@ import numbers
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
 ROW_INPUTS = ("offset", "exposure", "trials")
@@ -13,8 +14,11 @@ ROW_INPUTS = ("offset", "exposure", "trials")
 
 def check_X_y(estimator, X, y, *, multi_output, numeric):
     """Validated X (float32 or float64, any layout, or CSR) and y as given by the user."""
+    _refuse_dates(X)
     if numeric:
         _refuse_text(y)
+    else:
+        _refuse_missing(y)
     try:
         return validate_data(
             estimator,
@@ -32,6 +36,7 @@ def check_X_y(estimator, X, y, *, multi_output, numeric):
 
 def check_X(estimator, X):
     """Validated X for a fitted estimator."""
+    _refuse_dates(X)
     try:
         return validate_data(
             estimator, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False
@@ -56,6 +61,31 @@ def _refuse_text(y):
                     "MoEClassifier."
                 ) from None
             return
+
+
+def _refuse_dates(X):
+    """Columns of a frame that hold dates or differences of dates, which have no unit."""
+    columns = getattr(X, "columns", None)
+    if columns is None or not hasattr(X, "dtypes"):
+        return
+    kinds = zip(columns, X.dtypes, strict=True)
+    names = [str(name) for name, kind in kinds if getattr(kind, "kind", "O") in "mM"]
+    if names:
+        raise ValueError(
+            f"X must be numbers; the columns {names} hold dates or times. Make numbers of them, "
+            "such as the days since a date."
+        )
+
+
+def _refuse_missing(y):
+    """Labels that are missing (None, NaN, pandas.NA)."""
+    missing = pd.isna(pd.Series(y)) if np.ndim(y) == 1 else np.zeros(0, dtype=bool)
+    if missing.any():
+        first = int(np.argmax(np.asarray(missing)))
+        raise ValueError(
+            f"Input y contains NaN: {int(missing.sum())} labels are missing, the first in row "
+            f"{first} (counted from 0). Leave these rows out, or give what is missing a label."
+        )
 
 
 def _explain_text(error, X):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -181,6 +182,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         X, y = check_X_y(self, X, y, multi_output=False, numeric=False)
         check_classification_targets(y)
         self.classes_, codes = self._classes_of(y, order)
+        if expert.ordered and order is None and not self._given_order():
+            _warn_of_alphabet(self.classes_)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"MoEClassifier needs at least two classes; got one class "
@@ -218,6 +221,10 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
                 f"y holds the label {y[unknown].tolist()[0]!r}, which classes= does not list."
             )
         return known, codes
+
+    def _given_order(self):
+        """Whether partial_fit was told the classes, from the lowest to the highest."""
+        return getattr(self, "_all_classes", None) is not None
 
     def _weights(self, weight, y):
         if self.class_weight is None:
@@ -274,6 +281,18 @@ def _order_of(y):
     """The categories of an ordered pandas categorical; None for other labels."""
     kind: Any = getattr(y, "dtype", None)
     return list(kind.categories) if getattr(kind, "ordered", False) else None
+
+
+def _warn_of_alphabet(classes):
+    """Texts have no order of their own but the alphabet's, which is rarely the one meant."""
+    if len(classes) > 2 and isinstance(classes[0], str):
+        warnings.warn(
+            f"The classes are texts and taken in alphabetical order, {classes.tolist()!r}. An "
+            "ordinal expert needs theirs: pass y as pandas.Categorical(y, "
+            "categories=[lowest, ..., highest], ordered=True).",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def _listed(classes, ordered):

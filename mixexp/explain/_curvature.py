@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixexp.em.rows import blocks
+from mixexp.inference.coordinates import moving_directions
 
 Floats = NDArray[np.float64]
 STEP = 2e-3  # in the standardised coordinates; errors of second differences are near 1e-6
@@ -41,7 +42,7 @@ def curvature(model: Any, params: Any, rows: Any, weight: Floats) -> Curvature:
     weight : (n,)
     """
     point = model.pack(params)
-    basis = free_directions(model, params)
+    basis = moving_directions(model, params)
 
     def at(shift):
         return model.unpack(point + basis @ shift, params)
@@ -70,24 +71,6 @@ def curvature_along(found: Curvature, V: Floats) -> Curvature:
         V.T @ found.penalty,
         V.T @ found.penalty_hessian @ V,
     )
-
-
-def free_directions(model: Any, params: Any) -> Floats:
-    """(D, d) orthonormal basis of the packed coordinates that `unpack` leaves free.
-
-    Centred coefficients and shared parameters are projections, so the basis is exact.
-    """
-    point = model.pack(params)
-    size = len(point)
-    moved = np.array(
-        [
-            model.pack(model.unpack(point + step, params))
-            - model.pack(model.unpack(point - step, params))
-            for step in 0.5 * STEP * np.eye(size)
-        ]
-    ).T
-    left, singular, _ = np.linalg.svd(moved / STEP)
-    return left[:, singular > 1e-6]
 
 
 def _differences(function, d):

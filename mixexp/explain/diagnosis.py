@@ -123,10 +123,11 @@ def diagnose(
     ValueError
         If the model is not fitted or of another kind, or X and y are not rows for it.
     """
-    if not hasattr(model, "responsibilities") or hasattr(model, "formula"):
+    if hasattr(model, "formula") or not hasattr(model, "_rows"):
         raise ValueError(
             f"diagnose needs a fitted MoERegressor or MoEClassifier; got {type(model).__name__}. "
-            "Of a formula's model call model.diagnose(frame)."
+            "Of a formula's model call model.diagnose(frame); of random effects see "
+            "model.summary() and model.variance_components_."
         )
     check_is_fitted(model)
     model._rows(X, y, **_without(inputs))  # what cannot be rows of the fit is refused here

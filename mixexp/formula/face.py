@@ -169,6 +169,26 @@ class FrameFace:
         return self.estimator_.dispersion_
 
     @property
+    def n_units_(self) -> float:
+        """Total weight of the rows, or of the groups that share one expert."""
+        return self.estimator_.n_units_
+
+    @property
+    def expert_sizes_(self):
+        """(K,) effective rows, or groups, of the experts."""
+        return self.estimator_.expert_sizes_
+
+    @property
+    def starts_(self):
+        """Table of the optima that the starts met."""
+        return self.estimator_.starts_
+
+    @property
+    def thresholds_(self):
+        """(K, C - 1) thresholds of ordinal experts."""
+        return self.estimator_.thresholds_
+
+    @property
     def classes_(self):
         """Classes of the response, where it is one."""
         return self.estimator_.classes_

@@ -48,7 +48,7 @@ def coordinates(model: MoEModel, params: MoEParams, columns, reference: int = 0)
     report = _Report(model, params, reference)
     names = _names(model, report.user(params), columns, reference)
     vector = model.pack(params)
-    free = _moving(report, vector, _free_directions(model, params, vector))
+    free = _moving(report, vector)
     forms = _jacobian(report.value, vector, free)
     still = ~forms.any(axis=1)
     constant = tuple(name for name, zero in zip(names, still, strict=True) if zero)
@@ -122,6 +122,11 @@ def _forms(model, user, reference):
     return out
 
 
+def moving_directions(model: MoEModel, params: MoEParams) -> np.ndarray:
+    """(d, f) orthonormal basis of the packed directions in which a reported parameter moves."""
+    return _moving(_Report(model, params, 0), model.pack(params))
+
+
 def _free_directions(model, params, vector):
     """(d, f) basis of the directions in which `unpack` moves the parameters."""
     template = stack([params])
@@ -136,11 +141,12 @@ def _free_directions(model, params, vector):
     return left[:, size > RANK]
 
 
-def _moving(report, vector, free):
-    """The directions in which something moves in the user's units.
+def _moving(report, vector):
+    """The free directions in which something moves in the user's units.
 
     Slopes of constant columns do not: such a column is zero once it is standardised.
     """
+    free = _free_directions(report.model, take(report.template, 0), vector)
     moves = _jacobian(report.everything, vector, free)
     size = np.linalg.norm(moves, axis=1, keepdims=True)
     _, found, right = np.linalg.svd(moves / np.where(size > 0, size, 1.0), full_matrices=False)

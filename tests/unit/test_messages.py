@@ -8,6 +8,7 @@ import pytest
 from sklearn.exceptions import NotFittedError
 
 from mixexp import (
+    MixedEffectsMoERegressor,
     MoEClassifier,
     MoERegressor,
     SelectionStudy,
@@ -133,6 +134,14 @@ def test_intervals(use, says):
             lambda: MoERegressor(2).fit(X, np.array([1.0, "high"] * 40, dtype=object)),
             "y must be numbers; got the text 'high'",
         ),
+        (
+            lambda: MoERegressor(1).fit(X.assign(seen=pd.Timestamp("2020-02-01")), y),
+            r"the columns \['seen'\] hold dates or times. Make numbers of them",
+        ),
+        (
+            lambda: MoEClassifier(1).fit(X, np.array(["a", None, "b", "a"] * 20, dtype=object)),
+            r"Input y contains NaN: 20 labels are missing, the first in row 1",
+        ),
         (lambda: moe("y ~ y + age", frame), "'y' stands on both sides of the tilde"),
         (lambda: moe("y ~ age | y", frame), "'y' stands on both sides of the tilde"),
         (lambda: SelectionStudy("moe", {"n_experts": [1]}).fit(X, y), "such as MoERegressor()"),
@@ -164,6 +173,7 @@ def test_texts_are_classes():
         (lambda m: influence(m, X[:40], y[:40]), "rows and weights of the fit.*Give all rows"),
         (lambda m: diagnose(m, X, y[:5]), r"y has shape \(5,\); the model needs 80 rows"),
         (lambda m: diagnose(moe("y ~ age", frame), X, y), "call model.diagnose"),
+        (lambda m: diagnose(MixedEffectsMoERegressor(1), X, y), "got MixedEffectsMoERegressor"),
         (lambda m: plot_residuals(quantile_residuals(m, X, y), "worm"), "plot_worm draws one"),
     ],
 )

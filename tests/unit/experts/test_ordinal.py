@@ -161,7 +161,8 @@ def test_ordered_categories_come_in_their_order_and_others_sorted():
     assert_allclose(labels.predict_proba(X), numbers.predict_proba(X))
     assert (labels.predict(X) == names[numbers.predict(X) // 10]).all()
     assert_allclose(labels.log_prob(X, names[y]), numbers.log_prob(X, 10 * y))
-    by_name = MoEClassifier(1, expert="ordinal").fit(X, names[y])
+    with pytest.warns(UserWarning, match="alphabetical order, .'best', 'fair'"):
+        by_name = MoEClassifier(1, expert="ordinal").fit(X, names[y])
     assert by_name.classes_.tolist() == sorted(names)
     assert by_name.loglik_ < labels.loglik_ - 10
     unordered = MoEClassifier(1).fit(X, given)
@@ -178,6 +179,9 @@ def test_a_formula_knows_the_order_and_the_table_the_thresholds(tmp_path):
     assert model.classes_.tolist() == names.tolist()
     assert_allclose(model.loglik_, plain.loglik_, rtol=1e-9)
     assert_allclose(model.score(frame), plain.score(X, y))
+    assert_allclose(model.thresholds_, plain.thresholds_, atol=1e-6)
+    assert model.n_units_ == len(y) and model.expert_sizes_.tolist() == [len(y)]
+    assert len(model.starts_) == len(plain.starts_)
     model.save(tmp_path / "model.moe")
     assert mixexp.load(tmp_path / "model.moe").classes_.tolist() == names.tolist()
     table = plain.summary()

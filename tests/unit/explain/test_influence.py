@@ -53,6 +53,15 @@ def test_a_planted_outlier_has_influence(fitted):
     assert 17 in influence(model, X, y).largest(5)
 
 
+def test_a_constant_column_changes_no_influence(fitted):
+    model, X, y = fitted
+    beside = np.column_stack([X, np.full(len(y), 3.0)])
+    found = influence(MoERegressor(2).fit(beside, y), beside, y)
+    assert_allclose(found.cook, influence(model, X, y).cook, rtol=1e-4)
+    assert (found.n_parameters, found.n_held) == (11, 0)
+    assert (found.change.filter(like="x2") == 0).all(axis=None)
+
+
 def test_hat_values_of_one_expert_are_those_of_least_squares():
     rng = np.random.default_rng(1)
     X = rng.normal(size=(60, 3))
