@@ -17,6 +17,7 @@ from .coordinates import called, coordinates
 from .covariances import KINDS, NotRegularError, covariance
 from .problem import Problem
 from .results import InferenceResult
+from .separated import separated_coefficients
 
 WEIGHTS = ("frequency", "sampling", "precision")
 STATIONARY = 1e-3  # gain of log-likelihood that a Newton step may still promise
@@ -87,7 +88,8 @@ def infer(
     else:
         _check_regular(fitted, covariance_type)
         _check_determined(fitted, held)
-        matrix, loglik = _from_information(problem, covariance_type, groups, held)
+        columns = fitted.columns
+        matrix, loglik = _from_information(problem, covariance_type, groups, held, columns)
     return InferenceResult(
         problem, matrix, covariance_type, loglik, n_obs, notes, held, replicates, fitted.effects
     )
@@ -225,7 +227,7 @@ def _held(hold, names):
     return hold
 
 
-def _from_information(problem, kind, groups, held):
+def _from_information(problem, kind, groups, held, columns):
     """(f, f) covariance, zero for what is held, and the log-likelihood.
 
     It is inverted along orthonormal directions of the standardised parameters: an intercept far
@@ -239,11 +241,23 @@ def _from_information(problem, kind, groups, held):
     local = inner.at(straight.value)
     # at a kink the scores of the rows that fit exactly are not counted: they make up the rest
     _check_stationary(local, KINKED if kind == "density" else STATIONARY)
+    _check_separated(inner, local.observed, basis, columns)
     back = np.linalg.inv(change)
     inside = covariance(inner, local, kind, groups, back)
     matrix = np.zeros((len(own.names),) * 2)
     matrix[np.ix_(free, free)] = back @ inside @ back.T
     return matrix, local.loglik
+
+
+def _check_separated(problem, observed, basis, columns):
+    lost = separated_coefficients(problem, observed, basis, columns)
+    if lost:
+        raise NotRegularError(
+            f"An expert separates its rows: {', '.join(lost)} grow without bound and have no "
+            "standard errors. Probabilities stay valid, and so do the other parameters: "
+            f"use hold={lost!r}, or a penalty of the expert, penalty=L2(1e-3), for finite ones "
+            "(and covariance='bootstrap' for their spread)."
+        )
 
 
 def _check_stationary(local, most):
