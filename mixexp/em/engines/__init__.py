@@ -2,10 +2,12 @@
 
 from functools import singledispatch
 
+from ..device import DeviceRows
 from ..rows import Rows
+from .gpu import GpuEngine
 from .memory import MemoryEngine
 
-__all__ = ["MemoryEngine", "engine_for"]
+__all__ = ["GpuEngine", "MemoryEngine", "engine_for"]
 
 
 @singledispatch
@@ -17,3 +19,8 @@ def engine_for(rows, model, n_jobs=1):
 @engine_for.register
 def _(rows: Rows, model, n_jobs=1):
     return MemoryEngine(rows, model, n_jobs)
+
+
+@engine_for.register
+def _(rows: DeviceRows, model, n_jobs=1):
+    return GpuEngine(rows, model, n_jobs)

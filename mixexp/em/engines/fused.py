@@ -145,7 +145,7 @@ class GLMPass(FusedPass):
         super().__init__(model, rows, n_jobs)
         self.kernel = cpu.softmax_glm_kernel(rows.X.dtype)
         self.uses_blas = cpu.uses_blas(max(self.sizes), model.K)
-        self.row_part = _row_part(rows, model)
+        self.row_part = row_part_of(rows, model)
         scaling = model.scaling
         self.arguments = (
             *self.designs,
@@ -252,7 +252,7 @@ def _gate_statistics(score, pairs, weight):
     return SoftmaxStatistics(score, small.unpack(pairs, score.shape[2]), weight)
 
 
-def _row_part(rows, model):
+def row_part_of(rows, model):
     """sum_i w_i of the log density's part that depends on the row alone, in the user's units."""
     total = 0.0
     for block in blocks(rows.n):

@@ -1,0 +1,157 @@
+"""Rows on a device: CuPy arrays, and what is asked of them outside the passes.
+
+The columns stay where they are; targets, weights and other row-wise inputs are host arrays, of
+which an engine makes copies on the device.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._component import Component
+from ..kernels import gpu
+from .rows import Rows
+
+OLDEST = 14  # major version of CuPy
+SHARE = 0.8  # of the free memory that an engine plans with
+INSTALL = "pip install 'mixexp[gpu12]' for CUDA 12, or 'mixexp[gpu13]' for CUDA 13"
+
+
+class GPU(Component):
+    """Engine ``"gpu"`` with settings of its own: where the rows are, and how much memory it takes.
+
+    Parameters
+    ----------
+    stream : bool, default=False
+        True leaves X on the host and copies it to the device block by block in every pass: for X
+        larger than the device's memory. Row-wise vectors still lie on the device.
+    memory : int or None
+        Bytes of the device that designs and work arrays may take together, X included unless
+        streamed. None: four fifths of what is free.
+
+    Examples
+    --------
+    >>> from mixexp import GPU, MoERegressor
+    >>> model = MoERegressor(n_experts=3, engine=GPU(stream=True))
+    """
+
+    def __init__(self, stream=False, memory=None):
+        self.stream = stream
+        self.memory = memory
+
+    def budget(self, xp) -> int:
+        """Bytes that may be taken from now on."""
+        if self.memory is not None:
+            if not self.memory > 0:
+                raise ValueError(f"GPU(memory=) is a number of bytes > 0; got {self.memory!r}.")
+            return int(self.memory)
+        unused = xp.get_default_memory_pool().free_bytes()
+        return int(SHARE * (xp.cuda.Device().mem_info[0] + unused))
+
+
+def array_module():
+    """CuPy, checked: new enough, and with a device.
+
+    Raises
+    ------
+    ImportError
+        Without CuPy, or with an older one.
+    RuntimeError
+        Where there is no device.
+    """
+    try:
+        import cupy
+    except ImportError as error:
+        raise ImportError(
+            f"engine='gpu' needs CuPy {OLDEST} or later: {INSTALL}. Without a GPU use "
+            "engine='memory'."
+        ) from error
+    if int(cupy.__version__.split(".")[0]) < OLDEST:
+        raise ImportError(
+            f"engine='gpu' needs CuPy {OLDEST} or later; got {cupy.__version__}: {INSTALL}."
+        )
+    if not cupy.cuda.is_available():
+        raise RuntimeError(
+            "engine='gpu' finds no CUDA device: CuPy is installed, but no driver or GPU answers. "
+            "Look at nvidia-smi, or use engine='memory'."
+        )
+    return cupy
+
+
+def on_device(array) -> bool:
+    """Whether an array is in the memory of a CUDA device."""
+    return hasattr(type(array), "__cuda_array_interface__")
+
+
+def to_host(array):
+    """A numpy copy of an array on a device; anything else as it is."""
+    return array_module().asnumpy(array) if on_device(array) else array
+
+
+class DeviceMatrix:
+    """X (n, p) on a device, or, to be streamed to it, on the host.
+
+    Indexing by rows gives numpy copies, block by block: the way of everything that is not a pass.
+    """
+
+    ndim = 2
+
+    def __init__(self, array, settings: GPU, xp=None):
+        self.xp = array_module() if xp is None else xp
+        self.array: Any = array
+        self.settings = settings
+        self.streamed = not on_device(array)
+
+    @property
+    def shape(self):
+        return self.array.shape
+
+    @property
+    def dtype(self):
+        return np.dtype(self.array.dtype)
+
+    def __len__(self):
+        return self.array.shape[0]
+
+    def __getitem__(self, rows):
+        if isinstance(rows, tuple):
+            raise TypeError("columns of rows on a device are not taken apart; take rows first")
+        if self.streamed:
+            return self.array[rows]
+        with self.array.device:
+            index = rows if isinstance(rows, slice) else self.xp.asarray(rows)
+            return self.xp.asnumpy(self.array[index])
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError("rows on a device are not turned into numpy arrays without being asked to")
+
+    @property
+    def device(self):
+        """The device, as a context."""
+        return self.xp.cuda.Device() if self.streamed else self.array.device
+
+    def block(self, rows: slice):
+        """The rows of a slice on the device."""
+        part = self.array[rows]
+        return self.xp.asarray(part) if self.streamed else part
+
+
+class DeviceRows(Rows):
+    """`Rows` whose X is a `DeviceMatrix`; the row-wise inputs are numpy arrays."""
+
+    X: Any
+
+
+def hash_columns(X: DeviceMatrix, keys):
+    """(n,) uint64 what the columns of X add to the hashes of the rows."""
+    step = max(1, 2**24 // max(1, X.shape[1]))
+    with X.device:
+        on_it = X.xp.asarray(keys)
+        return np.concatenate(
+            [
+                X.xp.asnumpy(gpu.hashes(X.xp, X.block(slice(start, start + step)), on_it))
+                for start in range(0, len(X), step)
+            ]
+        )
