@@ -69,6 +69,7 @@ _PUBLIC = {
     "GroupLasso": "mixexp.penalties",
     "Penalty": "mixexp.penalties",
     "EM": "mixexp.em.driver",
+    "OnlineEM": "mixexp.em.online_em",
     "MultiStart": "mixexp.em.start",
     "Status": "mixexp.em.status",
     "SelectionStudy": "mixexp.selection",

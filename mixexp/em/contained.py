@@ -45,7 +45,11 @@ def contained_optima(model: MoEModel, given: Sequence[MoEParams], solver, search
         smaller = model._replace(expert=family)
         begin = [MoEParams(one.gate, places.shrink(one.expert)) for one in given]
         found = search(smaller, begin)
-        end = fit(smaller, clone(solver).set_params(checkpoint=None), found.params)
+        end = fit(
+            smaller,
+            solver if solver.checkpoint is None else clone(solver).set_params(checkpoint=None),
+            found.params,
+        )
         grown = [
             MoEParams(one.gate, places.grow(one.expert))
             for one in (end.params, *found.pool[1:KEPT])

@@ -145,6 +145,11 @@ def _fit_wide(model, rows, start, solver, seed, n_jobs, given, callback, on_sear
             "is not, or has a transform. Use gate='softmax' or 'constant', fewer columns, or an L2 "
             "penalty."
         )
+    if not isinstance(solver, EM):
+        raise ValueError(
+            f"{type(solver).__name__} is not available for sparse penalties on more than "
+            f"{wide.WIDE} columns: they are fitted on working sets. Use solver=EM(...)."
+        )
     if rows.prior is not None:
         raise ValueError(
             f"expert_prior= is not available for sparse penalties on more than {wide.WIDE} "

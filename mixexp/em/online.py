@@ -39,15 +39,26 @@ class OnlineState(NamedTuple):
 
 def first_state(model: MoEModel, params: MoEParams, rows: Rows) -> OnlineState:
     """State after a first batch that was fitted on its own."""
-    loglik, statistics = _mean_statistics(model, params, rows)
+    loglik, statistics = mean_statistics(model, params, rows)
     return OnlineState(
         params, statistics, loglik, _mean_entropy(model, params, rows), rows.total_weight, 1
     )
 
 
-def step_size(n_batch: int) -> float:
-    """Step of the batch that follows ``n_batch`` others: (n_batch + 1)^-0.6."""
-    return (n_batch + 1) ** -DECAY
+def step_size(n_batch: int, decay: float = DECAY) -> float:
+    """Step of the batch that follows ``n_batch`` others: (n_batch + 1)^-decay."""
+    return (n_batch + 1) ** -decay
+
+
+def blended(old, new, step: float):
+    """Statistics at the same parameters, mixed."""
+    return tree_map(lambda a, b: (1 - step) * a + step * b, old, new)
+
+
+def stepped(model: MoEModel, params: MoEParams, statistics: Statistics):
+    """The M-step from mean statistics at ``params``: new parameters, and the statistics there."""
+    new = take(model.m_step(stack([params]), stack([statistics])), 0)
+    return new, model.shift(statistics, params, new)
 
 
 def online_step(model: MoEModel, state: OnlineState, rows: Rows) -> OnlineState:
@@ -57,13 +68,11 @@ def online_step(model: MoEModel, state: OnlineState, rows: Rows) -> OnlineState:
     size.
     """
     step = step_size(state.n_batch)
-    loglik, batch = _mean_statistics(model, state.params, rows)
-    blended = tree_map(lambda old, new: (1 - step) * old + step * new, state.statistics, batch)
-    batch_axis = stack([state.params]), stack([blended])
-    params = take(model.m_step(*batch_axis), 0)
+    loglik, batch = mean_statistics(model, state.params, rows)
+    params, statistics = stepped(model, state.params, blended(state.statistics, batch, step))
     return OnlineState(
         params,
-        model.shift(blended, state.params, params),
+        statistics,
         (1 - step) * state.loglik + step * loglik,
         (1 - step) * state.entropy + step * _mean_entropy(model, state.params, rows),
         state.weight + rows.total_weight,
@@ -71,7 +80,7 @@ def online_step(model: MoEModel, state: OnlineState, rows: Rows) -> OnlineState:
     )
 
 
-def _mean_statistics(model, params, rows):
+def mean_statistics(model, params, rows):
     """Log-likelihood and statistics of a batch, per unit weight."""
     total = rows.total_weight
     result = MemoryEngine(rows, model).run(model, stack([params]))

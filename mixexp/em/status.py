@@ -35,6 +35,10 @@ class Status(Enum):
         "Online: the parameters follow mini-batches with a decaying step; no maximum is claimed. "
         "The log-likelihood is that of the batches as they came."
     )
+    EPOCHS = (
+        "Online: the epochs over mini-batches are done; no maximum is claimed. The log-likelihood "
+        "is that of all rows at the end. Fit again with start=model and solver=EM() for a maximum."
+    )
     INTERRUPTED = "Interrupted by a callback; the best point so far is kept."
 
     def __str__(self) -> str:

@@ -187,8 +187,7 @@ class BaseMoE(
         expert = resolve_expert(self.expert)
         if self.engine not in ("auto", "memory"):
             raise ValueError(f"engine must be 'auto' or 'memory'; got {self.engine!r}.")
-        if self.solver is not None and not isinstance(self.solver, EM):
-            raise TypeError(f"solver must be None or EM(...); got {self.solver!r}.")
+        self._check_solver(gate, expert)
         self._check_expert(expert)
         return gate, expert
 

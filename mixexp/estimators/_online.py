@@ -8,7 +8,9 @@ import numpy as np
 
 from .._component import GATES, resolve
 from .._validation import check_weight
+from ..em.driver import EM
 from ..em.online import OnlineState, first_state, online_step
+from ..em.online_em import OnlineEM, check_learns_online
 from ..em.params import MoEParams
 from ..em.regular import is_regular
 from ..em.rows import Rows
@@ -24,6 +26,7 @@ class OnlineMixin:
     expert: Any
     gate: Any
     n_experts: Any
+    solver: Any
     fit_summary_: FitSummary
     _model_: Any
     _params_: MoEParams
@@ -45,20 +48,15 @@ class OnlineMixin:
         self._store_online(self._online_)
         return self
 
+    def _check_solver(self, gate, expert):
+        if isinstance(self.solver, OnlineEM):
+            self.solver.check(gate, expert, self.n_experts)
+        elif self.solver is not None and not isinstance(self.solver, EM):
+            raise TypeError(f"solver must be None, EM(...) or OnlineEM(...); got {self.solver!r}.")
+
     def _check_online(self):
         gate = resolve(self.gate, GATES, "gate")
-        if gate.jumps and gate.k < self.n_experts:
-            raise ValueError(
-                f"partial_fit is not available for {gate.title} with k={gate.k} of "
-                f"{self.n_experts} experts: its likelihood jumps, and online steps have no guard "
-                'against falls. Use fit, or gate="softmax".'
-            )
-        expert = resolve_expert(self.expert)
-        if expert.keeps_rows:
-            raise ValueError(
-                f"partial_fit is not available for {expert.title}: no sums over past batches "
-                'determine its M-step. Use fit, or expert="student".'
-            )
+        check_learns_online(gate, resolve_expert(self.expert), self.n_experts, "partial_fit")
 
     def _batch(self, X, y, sample_weight, **inputs) -> Rows:
         rows = self._rows(X, y, **inputs)

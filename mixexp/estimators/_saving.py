@@ -21,6 +21,7 @@ from .._persistence import (
 from ..em.driver import EM
 from ..em.model import MoEModel
 from ..em.online import OnlineState
+from ..em.online_em import OnlineEM
 from ..em.params import MoEParams, Statistics
 from ..em.rows import Scaling
 from ..em.start import MultiStart
@@ -48,6 +49,7 @@ def known_classes() -> dict[str, type]:
         BLoMERegressor,
         ContextualMoERegressor,
         EM,
+        OnlineEM,
         MultiStart,
         MoEParams,
         Scaling,

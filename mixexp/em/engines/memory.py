@@ -7,6 +7,7 @@ import numpy as np
 from ..model import MoEModel
 from ..params import PassResult, stack, take, tree_map
 from ..rows import Rows
+from ..starts.keys import hash_rows, keyed_uniform
 from .batched import batched_pass, runs_batched
 from .fused import fused_pass
 
@@ -43,6 +44,19 @@ class MemoryEngine:
     def rows_map(self, function):
         """``function(rows of a block)`` for every block, in order."""
         return [function(self.rows.take(block)) for block in self.rows.blocks()]
+
+    def batches(self, size: int):
+        """The rows in batches of about one size, dealt at random by the rows' values.
+
+        They are the same batches each time, and for every order of the rows. Groups, which are in
+        the order of their hashes already, stay whole.
+        """
+        rows = self.rows
+        if rows.group is not None:
+            return (rows.take(block) for block in rows.blocks(size))
+        order = np.argsort(keyed_uniform(hash_rows(rows), 0), kind="stable")
+        parts = np.array_split(order, max(1, round(rows.n / size)))
+        return (rows.take(part) for part in parts)
 
     def _run_composed(self, model, params):
         if runs_batched(model, self.rows, params):

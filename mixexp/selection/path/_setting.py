@@ -72,6 +72,8 @@ def setting(path, X, y, sample_weight, inputs, max_columns: float = np.inf) -> S
         raise ValueError(
             "A path takes no expert_prior=; fit MoERegressor with one penalty instead."
         )
+    if not isinstance(template.solver, EM | None):
+        raise TypeError(f"A path of penalties needs solver=EM(...); got {template.solver!r}.")
     rows = compact(given)
     model = template._model(gate, expert, rows)
     start, seed = _search(template), _seed(path.random_state)

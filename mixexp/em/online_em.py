@@ -1,0 +1,118 @@
+"""`OnlineEM`: the solver that goes over mini-batches a few times instead of to convergence."""
+
+from __future__ import annotations
+
+import numbers
+
+import numpy as np
+
+from .._component import Component
+from .driver import EMResult
+from .model import MoEModel
+from .online import blended, mean_statistics, step_size, stepped
+from .params import size, stack, take
+from .status import Status
+
+
+class OnlineEM(Component):
+    """Expectation-maximisation by mini-batches: an M-step after each, not after each pass.
+
+    The statistics of a batch are blended into those before it with the step
+    gamma_t = (t + 1)^-decay, t the number of batches before it. Where many passes are dear, as from
+    a file, two epochs come close to the maximum; ``fit`` with ``start=model`` and the default
+    solver goes on to it.
+
+    Parameters
+    ----------
+    n_epochs : int, default=2
+        Passes over the rows.
+    batch_size : int, default=1000
+        Rows of a batch. Rows in memory are dealt to the batches at random, by their values and the
+        seed; rows in files come in the order of the file, which should be a random one.
+    decay : float in (0.5, 1], default=0.6
+        Of the steps: the smaller, the sooner the first batches are forgotten.
+    average : bool, default=True
+        Whether the parameters are the mean of those of the last half of the batches (Polyak and
+        Ruppert), which is as precise as steps 1 / t without being as slow to forget.
+
+    References
+    ----------
+    Cappe and Moulines (2009), "On-line expectation-maximization algorithm for latent data models",
+    JRSS B 71, 593-613.
+    """
+
+    checkpoint = None  # a stop keeps nothing: an epoch is as short as two passes
+
+    def __init__(self, n_epochs=2, batch_size=1000, decay=0.6, average=True):
+        self.n_epochs = n_epochs
+        self.batch_size = batch_size
+        self.decay = decay
+        self.average = average
+
+    def check(self, gate, expert, K: int):
+        """Raise a ValueError for settings out of range, and for parts that batches cannot fit."""
+        for name in ("n_epochs", "batch_size"):
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Integral) or value < 1:
+                raise ValueError(
+                    f"OnlineEM({name}=...) must be a whole number >= 1; got {value!r}."
+                )
+        if not 0.5 < self.decay <= 1:
+            raise ValueError(f"OnlineEM(decay=...) must lie in (0.5, 1]; got {self.decay!r}.")
+        check_learns_online(gate, expert, K, "OnlineEM")
+        if gate.stages():
+            raise ValueError(
+                f"OnlineEM is not available for {gate.title} with stages (annealed, or a scale "
+                "that is estimated): each runs to its end. Use a fixed one, or EM()."
+            )
+
+    def run(self, model: MoEModel, params, engine, *, callback=None, state=None) -> EMResult:
+        """Go over the batches from each of S parameter sets; then one pass for the objective."""
+        ends, paths = [], []
+        for s in range(size(params)):
+            end, path = self._epochs(model, take(params, s), engine)
+            ends.append(end)
+            paths.append(path)
+        params = stack(ends)
+        final = engine.run(model, params)
+        objective = final.loglik / engine.total_weight - model.penalty(params)
+        certificate = np.abs(model.gradient(params, final.statistics)).max(axis=1)
+        path = [*np.transpose(paths), objective]
+        status = [Status.EPOCHS] * len(ends)
+        return EMResult(params, objective, path, status, certificate, int(self.n_epochs) + 1)
+
+    def _epochs(self, model, params, engine):
+        """The parameters after the epochs, and the mean objective of the batches in each."""
+        statistics, total, kept, n_batch, path = None, 0.0, 0, 0, []
+        for epoch in range(self.n_epochs):
+            seen, weight = 0.0, 0.0
+            for rows in engine.batches(int(self.batch_size)):
+                loglik, own = mean_statistics(model, params, rows)
+                seen += rows.total_weight * (loglik - float(model.penalty(stack([params]))[0]))
+                weight += rows.total_weight
+                if statistics is not None:
+                    own = blended(statistics, own, step_size(n_batch, self.decay))
+                params, statistics = stepped(model, params, own)
+                n_batch += 1
+                if epoch >= self.n_epochs / 2:
+                    total, kept = total + model.pack(params), kept + 1
+            path.append(seen / weight)
+        if self.average and kept:
+            template = stack([params])
+            params = take(model.unpack(np.atleast_2d(total / kept), template), 0)
+        return params, path
+
+
+def check_learns_online(gate, expert, K: int, what: str):
+    """Raise a ValueError for a gate or a family that mini-batches cannot fit."""
+    if gate.jumps and gate.k < K:
+        raise ValueError(
+            f"{what} is not available for {gate.title} with k={gate.k} of {K} experts: its "
+            "likelihood jumps, and online steps have no guard against falls. Use fit, or "
+            'gate="softmax".'
+        )
+    if expert.keeps_rows:
+        raise ValueError(
+            f"{what} is not available for {expert.title}: no sums over past batches determine its "
+            'M-step. Use fit, or expert="student".'
+        )
