@@ -39,6 +39,10 @@ class Status(Enum):
         "Online: the epochs over mini-batches are done; no maximum is claimed. The log-likelihood "
         "is that of all rows at the end. Fit again with start=model and solver=EM() for a maximum."
     )
+    AGGREGATED = (
+        "Aggregated: the parameters combine those of local fits; the likelihood of all rows was "
+        "not maximised."
+    )
     INTERRUPTED = "Interrupted by a callback; the best point so far is kept."
 
     def __str__(self) -> str:

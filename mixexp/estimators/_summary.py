@@ -19,8 +19,7 @@ def summary_text(model) -> str:
     kind = "joint log-likelihood" if summary.joint else "log-likelihood"
     lines = [
         f"{type(model).__name__}: {model.n_experts_} x {names[1]}, {names[0]}",
-        f"{kind} {summary.loglik:.4f}   free parameters {summary.n_free}   "
-        f"units {summary.n_units:g}   AIC {aic:.2f}   BIC {bic:.2f}",
+        _size_line(summary, kind, aic, bic),
         *textwrap.wrap(f"{model.status_.said_of(model._model_.gate)} ({passes})", 88),
     ]
     if model._model_.prior_likelihood is not None:
@@ -41,6 +40,17 @@ def summary_text(model) -> str:
         lines += ["", title]
         lines += _table(rows, model._expert_labels(), values)
     return "\n".join(lines)
+
+
+def _size_line(summary, kind, aic, bic):
+    """Log-likelihood, parameters, units and criteria; those that no row was read for are left out.
+
+    Parameters that were combined without the rows have no log-likelihood.
+    """
+    size = f"free parameters {summary.n_free}   units {summary.n_units:g}"
+    if np.isnan(summary.loglik):
+        return f"{size}   ({kind} not computed)"
+    return f"{kind} {summary.loglik:.4f}   {size}   AIC {aic:.2f}   BIC {bic:.2f}"
 
 
 def _expert_block(model):

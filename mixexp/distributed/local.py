@@ -1,0 +1,230 @@
+"""`LocalFit`: all that one partition sends to the centre, and its file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils.validation import check_is_fitted
+
+from .._persistence import PersistenceError, load_tree, save_tree
+from ..em.params import MoEParams
+from ..experts import GaussianExpert, GLMParams, MultinomialExpert, MultinomialParams
+from ..gates import SoftmaxGate, SoftmaxParams
+
+KIND = "local fit"
+
+
+class Moments(NamedTuple):
+    """Of a partition's columns: mean (p,) and covariance (p, p), from which a support is drawn."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class LocalFit:
+    """The parameters of one partition's fit, on the user's scale, and how many rows it had.
+
+    Made by `LocalFit.of` where the rows are; `save` and `LocalFit.load` carry it as a file of
+    arrays and plain values, which executes nothing.
+
+    Attributes
+    ----------
+    family : {"gaussian", "multinomial"}
+    gate_coef : (K, 1 + p_gate) ndarray
+        Intercept first, centred over the experts.
+    coef : (K, J, 1 + p_expert) ndarray
+        Of J responses, or J classes.
+    scale : (K, J) ndarray or None
+        Standard deviations of Gaussian experts.
+    n_rows : float
+        Sum of the weights of the rows.
+    n_features : int
+    gate_columns, expert_columns : int ndarrays
+    feature_names, classes : ndarray or None
+    n_outputs : int
+        0 where y has one dimension.
+    status : str
+        How the fit ended.
+    moments : Moments or None
+        Only where `of` was given X.
+    """
+
+    family: str
+    gate_coef: np.ndarray
+    coef: np.ndarray
+    scale: np.ndarray | None
+    n_rows: float
+    n_features: int
+    gate_columns: np.ndarray
+    expert_columns: np.ndarray
+    feature_names: np.ndarray | None
+    classes: np.ndarray | None
+    n_outputs: int
+    status: str
+    moments: Moments | None = None
+
+    def __post_init__(self):
+        complaint = _complaint(self)
+        if complaint:
+            raise ValueError(f"A LocalFit that is none: {complaint}.")
+
+    @classmethod
+    def of(cls, model, X=None) -> LocalFit:
+        """What leaves the partition on which ``model`` was fitted.
+
+        Parameters
+        ----------
+        model : fitted MoERegressor or MoEClassifier
+            With a softmax gate, and Gaussian experts on the identity link or multinomial ones.
+        X : array-like (n, p) or None
+            Rows of the partition: their mean and covariance are added, so that the centre can
+            draw a support without seeing a row.
+
+        Raises
+        ------
+        ValueError
+            If the model has another gate or family, or was fitted to groups.
+        """
+        check_is_fitted(model)
+        inner = model._model_
+        family = _family(inner)
+        user = inner.in_user_units(model._params_)
+        names = getattr(model, "feature_names_in_", None)
+        return cls(
+            family=family,
+            gate_coef=user.gate.coef / inner.gate.temperature,
+            coef=user.expert.coef,
+            scale=user.expert.dispersion if family == "gaussian" else None,
+            n_rows=float(model.n_units_),
+            n_features=int(model.n_features_in_),
+            gate_columns=inner.gate_columns,
+            expert_columns=inner.expert_columns,
+            feature_names=None if names is None else np.array([str(name) for name in names]),
+            classes=getattr(model, "classes_", None),
+            n_outputs=int(model._n_outputs),
+            status=model.status_.name,
+            moments=None if X is None else _moments(model._rows(X).X),
+        )
+
+    @property
+    def n_experts(self) -> int:
+        return len(self.gate_coef)
+
+    @property
+    def params(self) -> MoEParams:
+        """The parameters as a model of unstandardised columns holds them."""
+        if self.scale is not None:
+            return MoEParams(SoftmaxParams(self.gate_coef), GLMParams(self.coef, self.scale))
+        return MoEParams(SoftmaxParams(self.gate_coef), MultinomialParams(self.coef))
+
+    def with_classes(self, classes) -> LocalFit:
+        """The fit on a longer list of classes.
+
+        A class that the n rows of the partition have not shown has no slopes and the intercept
+        -log(2 n) there: a probability below that of half a row.
+        """
+        assert self.classes is not None
+        place = np.array([list(classes).index(label) for label in self.classes])
+        coef = np.zeros((self.n_experts, len(classes), self.coef.shape[2]))
+        coef[:, :, 0] = -np.log(2 * max(self.n_rows, 1.0))
+        coef[:, place] = self.coef
+        return replace(self, coef=coef - coef.mean(axis=1, keepdims=True), classes=classes)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a file of arrays and plain values.
+
+        Raises
+        ------
+        PersistenceError
+            If class labels are Python objects of mixed types.
+        """
+        from .. import __version__
+
+        tree = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        if self.classes is not None and self.classes.dtype == object:
+            if not all(isinstance(label, str) for label in self.classes):
+                raise PersistenceError(
+                    "The class labels are Python objects of mixed types; only numbers, bool and "
+                    "text can be stored. Convert the target first."
+                )
+            tree["classes"] = self.classes.astype(str)
+        tree["moments"] = None if self.moments is None else self.moments._asdict()
+        save_tree(path, tree, kind=KIND, version=__version__)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> LocalFit:
+        """Read a file that `save` wrote.
+
+        Raises
+        ------
+        PersistenceError
+            If the file is damaged, foreign, of a newer format, or no local fit (a ValueError).
+        """
+        tree, _ = load_tree(path, kind=KIND)
+        try:
+            moments = tree.pop("moments")
+            return cls(**tree, moments=None if moments is None else Moments(**moments))
+        except (TypeError, KeyError, AttributeError, IndexError, ValueError) as error:
+            raise PersistenceError(
+                f"{os.fspath(path)} lacks or misnames a part of a local fit ({error}); save it "
+                "again."
+            ) from error
+
+
+def _family(inner) -> str:
+    """Name of the model's family, or an error that says what cannot be combined."""
+    gate, expert = inner.gate, inner.expert
+    inner.check_ungrouped("Aggregation")
+    if type(gate) is not SoftmaxGate or gate.own_design:
+        extra = " with a transform" if type(gate) is SoftmaxGate else ""
+        raise ValueError(
+            f"Aggregation is for the softmax gate on plain columns; got {gate.title}{extra}. Fit "
+            "the partitions with gate='softmax'."
+        )
+    if isinstance(expert, GaussianExpert) and expert.link_name == "identity":
+        if expert.degree > 1:
+            raise ValueError(
+                f"Aggregation is for linear experts; got degree={expert.degree}. Add the "
+                "monomials as columns (sklearn's PolynomialFeatures) and fit with degree=1."
+            )
+        return "gaussian"
+    if isinstance(expert, MultinomialExpert):
+        return "multinomial"
+    raise ValueError(
+        f"Aggregation is for Gaussian experts on the identity link and for multinomial ones; got "
+        f"{expert.title}. Divergences between other families' experts have no closed form here."
+    )
+
+
+def _moments(X) -> Moments:
+    X = X.toarray() if sparse.issparse(X) else np.asarray(X, dtype=float)
+    return Moments(X.mean(axis=0), np.atleast_2d(np.cov(X, rowvar=False, bias=True)))
+
+
+def _complaint(fit: Any) -> str | None:
+    """What is wrong with the shapes or values of a local fit; None for a sound one."""
+    if fit.family not in ("gaussian", "multinomial"):
+        return f"family={fit.family!r}"
+    K = len(fit.gate_coef)
+    if fit.gate_coef.shape != (K, len(fit.gate_columns) + 1) or K == 0:
+        return f"gate_coef has shape {fit.gate_coef.shape}"
+    J = fit.coef.shape[1]
+    if fit.coef.shape != (K, J, len(fit.expert_columns) + 1):
+        return f"coef has shape {fit.coef.shape}"
+    columns = np.concatenate([fit.gate_columns, fit.expert_columns])
+    if len(columns) and not 0 <= columns.min() <= columns.max() < fit.n_features:
+        return f"columns {columns.min()} to {columns.max()} of {fit.n_features} features"
+    if fit.family == "gaussian" and (fit.scale is None or fit.scale.shape != (K, J)):
+        return "scale lacks a standard deviation for every expert and response"
+    if fit.family == "gaussian" and not (fit.scale > 0).all():
+        return f"the smallest scale is {fit.scale.min():g}"
+    if fit.family == "multinomial" and (fit.classes is None or len(fit.classes) != J):
+        return "classes do not match coef"
+    if not (np.isfinite(fit.gate_coef).all() and np.isfinite(fit.coef).all()):
+        return "a coefficient is not finite"
+    return None if fit.n_rows > 0 else f"n_rows={fit.n_rows}"

@@ -1,0 +1,255 @@
+"""`aggregate`: laws of the reduction, consistency, and partitions as they come."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.base import clone
+
+import mixexp
+from mixexp import L2, MoEClassifier, MoERegressor, SoftmaxGate, Status
+from mixexp.distributed import LocalFit, aggregate
+from tests.unit.distributed.partitioned import (
+    classification,
+    dealt,
+    labels_in_another_order,
+    local_classification,
+    local_regression,
+    regression,
+    slopes_error,
+)
+
+X_SUPPORT = regression(1000, 1000)[0]
+
+
+@pytest.fixture(scope="module")
+def fits():
+    return dealt(2000, 4)
+
+
+def local_classes(n, M, seed=0):
+    X, y, z = classification(n, seed)
+    parts = np.array_split(np.arange(n), M)
+    return [local_classification(X[i], y[i], z[i], m) for m, i in enumerate(parts)]
+
+
+def shuffled(fit, seed):
+    """The same fit with its experts in another order."""
+    order = np.random.default_rng(seed).permutation(fit.n_experts)
+    scale = None if fit.scale is None else fit.scale[order]
+    return replace(fit, gate_coef=fit.gate_coef[order], coef=fit.coef[order], scale=scale)
+
+
+def test_one_partition_comes_back_as_it_is():
+    X, y, z = regression(500, 0)
+    local = MoERegressor(4, start=labels_in_another_order(z, 4, 0)).fit(X, y)
+    model = aggregate([LocalFit.of(local)], 4, support=X_SUPPORT)
+    assert model.aggregation_.divergence < 1e-9
+    assert_allclose(model.predict_std(X), local.predict_std(X), rtol=1e-4)
+    # experts come back exactly; where means cross, the plan sends x to either, and the gate follows
+    order = np.abs(model.coef_[:, None] - local.coef_[None]).sum(axis=2).argmin(axis=1)
+    assert sorted(order) == [0, 1, 2, 3]
+    assert_allclose(model.coef_, local.coef_[order], rtol=1e-6, atol=1e-8)
+    assert_allclose(model.gate_coef_, local.gate_coef_[order], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["reduction", "aligned", "middle"])
+def test_order_of_partitions_and_of_labels_do_not_matter(fits, method):
+    model = aggregate(fits, 4, support=X_SUPPORT, method=method)
+    first, *rest = [shuffled(fit, seed) for seed, fit in enumerate(fits)]
+    other = aggregate([first, *rest[::-1]], 4, support=X_SUPPORT, method=method)
+    assert_allclose(other.predict(X_SUPPORT), model.predict(X_SUPPORT), rtol=1e-3, atol=1e-3)
+
+
+def test_units_of_columns_and_target_do_not_matter():
+    X, y, z = regression(1200, 0)
+    parts = np.array_split(np.arange(1200), 3)
+    move = np.array([10.0, 0.01, 3.0])
+    plain = [local_regression(X[i], y[i], z[i], m) for m, i in enumerate(parts)]
+    moved = [local_regression(X[i] * move + 5, 7 - 30 * y[i], z[i], m) for m, i in enumerate(parts)]
+    one = aggregate(plain, 4, support=X_SUPPORT)
+    other = aggregate(moved, 4, support=X_SUPPORT * move + 5)
+    assert_allclose(other.predict(X * move + 5), 7 - 30 * one.predict(X), rtol=1e-4, atol=1e-2)
+    assert_allclose(other.aggregation_.divergence, one.aggregation_.divergence, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "multinomial"])
+def test_the_divergence_never_rises(fits, kind):
+    if kind == "gaussian":
+        model = aggregate(fits, 3, support=X_SUPPORT, tol=0.0, max_iter=40)
+    else:
+        model = aggregate(local_classes(1500, 3), 1, support=X_SUPPORT[:, :2], tol=0.0, max_iter=9)
+    path = model.aggregation_.path
+    assert len(path) > 2
+    assert np.diff(path).max() < 1e-10
+
+
+def test_reduction_is_at_least_as_near_as_its_rivals():
+    fits = dealt(2000, 4, intercepts=np.zeros(4))  # whose order says nothing
+    near = {
+        method: aggregate(fits, 4, support=X_SUPPORT, method=method).aggregation_.divergence
+        for method in ("reduction", "aligned", "average", "middle")
+    }
+    assert min(near, key=near.__getitem__) == "reduction"
+    # label switching ruins the average, and alignment repairs it
+    assert near["average"] > 20 * near["aligned"]
+
+
+def test_error_falls_with_the_rows_at_a_fixed_number_of_partitions():
+    errors = {
+        n: np.mean([slopes_error(aggregate(dealt(n, 4, seed), 4)) for seed in range(3)])
+        for n in (800, 6400)
+    }
+    # eight times the rows: the error of a root-n estimator falls by 2.8
+    assert errors[6400] < errors[800] / 2
+
+
+def test_classes_are_combined_and_predict_as_the_pooled_fit():
+    X, y, z = classification(3000, 0)
+    pooled = MoEClassifier(2, start=z).fit(X, y)
+    model = aggregate(local_classes(3000, 3), 2)
+    assert isinstance(model, MoEClassifier)
+    gap = np.abs(model.predict_proba(X) - pooled.predict_proba(X)).mean()
+    assert gap < 0.02
+
+
+def test_unequal_sizes_weigh_by_their_rows():
+    X, y, z = regression(3300, 0)
+    parts = np.split(np.arange(3300), [150, 300, 800])
+    fits = [local_regression(X[i], y[i], z[i], m) for m, i in enumerate(parts)]
+    model = aggregate(fits, 4)
+    assert_allclose(model.aggregation_.share, np.array([150, 150, 500, 2500]) / 3300)
+    assert model.n_units_ == 3300
+    pooled = MoERegressor(4, start=z).fit(X, y)
+    assert slopes_error(model) < 1.5 * slopes_error(pooled)
+
+
+def test_an_expert_missing_from_most_partitions_is_found():
+    X, y, z = regression(4800, 0)
+    part = np.arange(4800) % 6
+    kept = (z != 3) | (part == 0)
+    fits, alone = [], None
+    for m in range(6):
+        i = kept & (part == m)
+        fits.append(local_regression(X[i], y[i], z[i], m, K=4 if m == 0 else 3))
+        alone = fits[0]
+    model = aggregate(fits, 4)
+    truth = model.coef_[np.abs(model.coef_ - [1.0, -2.0, 0.0]).sum(axis=1).argmin()]
+    own = alone.coef[:, 0, 1:]
+    local = own[np.abs(own - [1.0, -2.0, 0.0]).sum(axis=1).argmin()]
+    # the rare expert is known from one partition, and comes from there nearly unchanged
+    assert_allclose(truth, local, atol=0.1)
+    assert slopes_error(model) < 0.1
+
+
+def test_a_class_missing_from_a_partition():
+    X, y, z = classification(2400, 0)
+    part = np.arange(2400) % 3
+    kept = (y != 2) | (part > 0)
+    fits = [
+        local_classification(X[i], y[i], z[i], m)
+        for m, i in enumerate(kept & (part == m) for m in range(3))
+    ]
+    model = aggregate(fits, 2)
+    assert model.classes_.tolist() == [0, 1, 2]
+    assert model.score(X, y) > 0.5
+
+
+def test_two_responses(fits):
+    X, y, z = regression(900, 0)
+    parts = np.array_split(np.arange(900), 3)
+    double = np.column_stack([y, -y])
+    local = [
+        local_regression(X[i], double[i] + 0.1 * z[i, None], z[i], m) for m, i in enumerate(parts)
+    ]
+    model = aggregate(local, 4)
+    assert model.predict(X).shape == (900, 2)
+    assert_allclose(model.predict(X)[:, 0], y, atol=12)
+    assert np.corrcoef(model.predict(X)[:, 0], y)[0, 1] > 0.8
+
+
+def test_the_result_is_a_fitted_estimator(fits, tmp_path):
+    X, y, _ = regression(200, 5)
+    model = aggregate(fits, 4)
+    assert model.status_ is Status.AGGREGATED
+    assert np.isnan(model.loglik_)
+    assert "not computed" in model.summary()
+    assert "nan" not in model.summary()
+    model.save(tmp_path / "a.mixexp")
+    again = mixexp.load(tmp_path / "a.mixexp")
+    assert_allclose(again.predict(X), model.predict(X))
+    assert again.status_ is Status.AGGREGATED
+    assert not hasattr(clone(model), "coef_")
+    refitted = MoERegressor(4, start=model).fit(X, y)
+    assert refitted.converged_
+
+
+def test_settings_of_the_result(fits):
+    template = MoERegressor(gate=SoftmaxGate(temperature=0.5, penalty=L2(0.01)))
+    model = aggregate(fits, 4, support=X_SUPPORT, estimator=template)
+    plain = aggregate(fits, 4, support=X_SUPPORT)
+    assert_allclose(model.gate_proba(X_SUPPORT), plain.gate_proba(X_SUPPORT), atol=0.05)
+    assert template.n_experts == 2
+    assert model.get_params()["gate"].temperature == 0.5
+
+
+def test_names_of_columns_and_chosen_columns():
+    X, y, z = regression(600, 0)
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    fits = []
+    for m in range(2):
+        i = np.arange(600) % 2 == m
+        local = MoERegressor(4, gate_features=["a", "b"], start=z[i]).fit(frame[i], y[i])
+        fits.append(LocalFit.of(local, frame[i]))
+    model = aggregate(fits, 4)
+    assert model.gate_coef_.shape == (4, 2)
+    assert model.predict(frame).shape == (600,)
+    assert "a" in model.summary()
+
+
+def test_support_from_moments_and_from_rows_agree(fits):
+    drawn = aggregate(fits, 4, support=4000)
+    given = aggregate(fits, 4, support=regression(4000, 77)[0])
+    assert drawn.aggregation_.n_support == 4000
+    assert_allclose(drawn.predict(X_SUPPORT), given.predict(X_SUPPORT), atol=0.6)
+    assert abs(slopes_error(drawn) - slopes_error(given)) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"support": np.zeros((500, 2))}, "2 columns; the local fits have 3"),
+        ({"support": np.zeros((5, 3))}, "fewer than the 12 coefficients"),
+        ({"support": "all"}, "support must be rows"),
+        ({"n_experts": 17}, "from 1 to 16"),
+        ({"n_experts": 2.5}, "n_experts must be an integer"),
+        ({"method": "global"}, "fit the estimator to them"),
+        ({"method": "mean"}, "method must be one of"),
+        ({"method": "aligned", "n_experts": 3}, "needs local fits of n_experts=3"),
+        ({"estimator": MoEClassifier()}, "estimator must be MoERegressor"),
+        ({"estimator": MoERegressor(gate="constant")}, "gate='softmax'"),
+    ],
+)
+def test_wrong_arguments_are_refused(fits, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        aggregate(fits, **{"n_experts": 4, **arguments})
+
+
+def test_fits_that_do_not_belong_together_are_refused(fits):
+    with pytest.raises(ValueError, match="at least one"):
+        aggregate([], 2)
+    with pytest.raises(TypeError, match=r"LocalFit\.of"):
+        aggregate([fits[0], "fit.mixexp"], 4)
+    with pytest.raises(ValueError, match="differ in family"):
+        aggregate([fits[0], *local_classes(600, 1)], 4)
+    with pytest.raises(ValueError, match="names of the columns"):
+        aggregate([fits[0], replace(fits[1], feature_names=np.array(["a", "b", "c"]))], 4)
+    with pytest.raises(ValueError, match="which those at positions \\[1\\]"):
+        aggregate([fits[0], replace(fits[1], moments=None)], 4)
+    X, y, z = regression(300, 0)
+    with pytest.raises(ValueError, match="give n_experts"):
+        aggregate([fits[0], local_regression(X[z < 3], y[z < 3], z[z < 3], K=3)])
