@@ -1,0 +1,132 @@
+"""`DaskSource`: rows in Dask arrays and data frames, where their partitions are."""
+
+from __future__ import annotations
+
+import functools
+import uuid
+from typing import Any
+
+import numpy as np
+
+from .aligned import GIVEN_AS, Partitions, aligned
+from .base import ROW_INPUTS, Block, Source
+
+ARITY = 8  # values merged by one task: trees are flat, and the same for any number of workers
+
+
+class DaskSource(Source):
+    """Rows in Dask collections; a block is a partition, and functions run where it is.
+
+    One pass is one graph: a task for every partition, whose values are merged as a tree. It runs
+    on the cluster of the current `distributed.Client`, or on Dask's local scheduler where there is
+    none. Persisted collections are used where they lie; others are computed anew in each pass,
+    partition by partition.
+
+    Parameters
+    ----------
+    X : dask.array.Array of shape (n, p) or dask.dataframe.DataFrame
+    y : dask.array.Array, dask.dataframe.Series or DataFrame, or array-like
+    weight, offset, exposure, trials : the same of shape (n,), or None
+        What is no Dask collection is dealt to the partitions, whose sizes must then be known.
+
+    Raises
+    ------
+    ValueError
+        Where partitions do not belong together; the message names the input.
+    """
+
+    engine = "dask"
+
+    def __init__(self, X, y=None, *, weight=None, offset=None, exposure=None, trials=None):
+        inputs = {"y": y, "weight": weight, "offset": offset, "exposure": exposure}
+        inputs["trials"] = trials
+        given = {name: values for name, values in inputs.items() if values is not None}
+        self._partitions: Partitions = aligned(X, given)
+        self.n_features = self._partitions.n_features
+        self.feature_names = self._partitions.feature_names
+        self.row_inputs = tuple(name for name in ROW_INPUTS if name in given)
+
+    @property
+    def n_partitions(self) -> int:
+        return len(self._partitions.parts)
+
+    def reduce(self, function, merge):
+        import dask
+
+        found = dask.compute(self._tree(function, merge), optimize_graph=False)
+        return self._value(found[0])
+
+    def _tree(self, function, merge):
+        """The graph of one pass; the function travels as one value that all its tasks share."""
+        from dask import delayed
+
+        pass_ = f"mixexp-{uuid.uuid4().hex}"
+        function = delayed(function, name=f"{pass_}-function", traverse=False)
+        merge = delayed(merge, name=f"{pass_}-merge", traverse=False)
+        on_partition = delayed(_on_partition, pure=False)
+        merged = delayed(_merged, pure=False)
+        names = self._partitions.names
+        level = [
+            on_partition(function, names, place, *parts)
+            for place, parts in enumerate(self._partitions.parts)
+        ]
+        while len(level) > 1:
+            level = [
+                merged(merge, *level[start : start + ARITY])
+                for start in range(0, len(level), ARITY)
+            ]
+        return level[0]
+
+    def _value(self, found):
+        if found is None:
+            raise ValueError(
+                f"X has no rows in any of its {self.n_partitions} partitions: there is nothing to "
+                "fit."
+            )
+        return found[0]
+
+    def identity(self) -> str:
+        kinds = ", ".join(self._partitions.names)
+        return f"dask: {kinds} in {self.n_partitions} partitions of {self.n_features} columns"
+
+
+def _on_partition(function, names, place, *parts):
+    """A task: (the function's value,), or None for a partition without rows."""
+    block = block_of(names, place, parts)
+    return None if len(block.X) == 0 else (function(block),)
+
+
+def _merged(merge, *values):
+    """A task: neighbours merged in their order; partitions without rows have no say."""
+    present = [value[0] for value in values if value is not None]
+    return (functools.reduce(merge, present),) if present else None
+
+
+def block_of(names, place, parts) -> Block:
+    """A partition's parts as a `Block`."""
+    flat = [one for part in parts for one in (part if isinstance(part, tuple) else (part,))]
+    values: dict[str, Any] = {"y": None, **dict(zip(names, map(_as_array, flat), strict=True))}
+    n = values["X"].shape[0]
+    for name in names:
+        part = values[name]
+        if np.ndim(part) == 0:
+            values[name] = np.full(n, part)
+        elif part.shape[0] != n:
+            raise ValueError(
+                f"Partition {place}: {GIVEN_AS.get(name, name)} has {part.shape[0]} rows and X has "
+                f"{n}. Partitions are paired in their order; give inputs that are cut at the same "
+                "rows, such as columns of one data frame."
+            )
+    return Block(**values, place=f"partition {place}")
+
+
+def _as_array(part):
+    """An array of a part; nullable numbers become floats with NaN."""
+    kinds = part.dtypes if hasattr(part, "columns") else [getattr(part, "dtype", None)]
+    kinds = [getattr(kind, "numpy_dtype", kind) for kind in kinds]
+    if not hasattr(part, "iloc") or not all(getattr(kind, "kind", "O") in "biuf" for kind in kinds):
+        return part if hasattr(part, "toarray") else np.asarray(part)
+    single = all(kind == np.float32 for kind in kinds)
+    if hasattr(part, "columns") or any(hasattr(kind, "na_value") for kind in [part.dtype]):
+        return part.to_numpy(dtype=np.float32 if single else np.float64, na_value=np.nan)
+    return part.to_numpy()
