@@ -18,7 +18,6 @@ from .._validation import (
     check_n_experts,
     check_prior_alone,
     check_weight,
-    check_weights_of_experts,
     check_X,
     row_inputs,
 )
@@ -39,6 +38,7 @@ from ._groups import GroupsMixin
 from ._inference import InferenceMixin
 from ._joint import JointMixin
 from ._online import OnlineMixin
+from ._posterior import PosteriorMixin
 from ._reading import ReadingMixin
 from ._settings import n_threads, on_intervals, resolve_expert, seed_of, silent_rows
 from ._starting import StartMixin, starts_table
@@ -56,6 +56,7 @@ class BaseMoE(
     GroupsMixin,
     StartMixin,
     OnlineMixin,
+    PosteriorMixin,
     ReadingMixin,
     TreeMixin,
     CallbackSupportMixin,
@@ -286,77 +287,6 @@ class BaseMoE(
         """``function`` of blocks of rows, concatenated: temporary arrays stay small."""
         parts = [function(rows.take(block)) for block in rows.blocks(size)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def gate_proba(self, X):
-        """Gate probabilities pi_k(x).
-
-        Parameters
-        ----------
-        X : array-like or sparse of shape (n, p)
-
-        Returns
-        -------
-        (n, K) ndarray; rows sum to one.
-        """
-        rows = self._rows(X)
-        model, params = self._model_, self._params_
-        return self._map(rows, lambda part: np.exp(model.log_gate(params, part.X)))
-
-    def predict_component(self, X):
-        """(n,) index of the most probable expert given x alone."""
-        return self.gate_proba(X).argmax(axis=1)
-
-    def responsibilities(
-        self,
-        X,
-        y,
-        *,
-        offset=None,
-        exposure=None,
-        trials=None,
-        groups=None,
-        expert_prior=None,
-    ):
-        """Posterior probabilities of the experts given x and y.
-
-        Parameters
-        ----------
-        groups : array-like (n,) or None
-            Rows with one label share one expert, and have its probabilities given all of them.
-        expert_prior : array-like (n, K) or None
-            What is known of the rows' experts, as in `MoERegressor.fit`.
-
-        Returns
-        -------
-        (n, K) ndarray; rows sum to one.
-        """
-        rows = self._rows(X, y, offset=offset, exposure=exposure, trials=trials)
-        check_prior_alone(expert_prior, groups)
-        rows, back = self._units(rows, groups)
-        if expert_prior is not None:
-            rows = rows._replace(
-                prior=check_weights_of_experts(expert_prior, rows.n, self.n_experts_)
-            )
-        return back(
-            self._map(rows, lambda part: self._model_.responsibilities(self._params_, part))
-        )
-
-    def log_prob(self, X, y, *, offset=None, exposure=None, trials=None, groups=None):
-        """(n,) log density (or probability) of y given x, all constants included.
-
-        Parameters
-        ----------
-        groups : array-like (n,) or None
-            Rows with one label share one expert.
-
-        Returns
-        -------
-        (n,) ndarray; with groups (G,): of each group's rows together, in the order of
-        ``numpy.unique(groups)``.
-        """
-        rows = self._rows(X, y, offset=offset, exposure=exposure, trials=trials)
-        rows, _ = self._units(rows, groups)
-        return self._map(rows, lambda part: self._model_.log_prob(self._params_, part))
 
     def summary(self) -> str:
         """Readable table of the fit: gate and experts by feature name."""

@@ -15,10 +15,20 @@ from sklearn.utils.validation import column_or_1d
 from .._validation import check_X_y
 from ..em import predictive
 from ._base import BaseMoE
+from ._lazy import lazy, single
 from ._online import learns_online
 from ._settings import resolve_expert
 
 MOST_ENTRIES = 2e6  # of the information between classes: many starts hold it at once
+
+
+def _of_classes(estimator, settings):
+    """Shape of one value for each class."""
+    return (len(estimator.classes_),)
+
+
+def _of_experts_and_classes(estimator, settings):
+    return (estimator.n_experts_, len(estimator.classes_))
 
 
 class MoEClassifier(ClassifierMixin, BaseMoE):
@@ -244,6 +254,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
             )
         return codes.astype(np.float64)[:, None]
 
+    @lazy(_of_classes)
     def predict_proba(self, X):
         """(n, C) class probabilities, in the order of ``classes_``."""
         rows = self._rows(X)
@@ -254,15 +265,18 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         # Above: sums of rounded products; scikit-learn refuses 1 + 2e-16. Below: finite logarithms.
         return np.clip(found, 1e-300, 1.0)
 
+    @lazy(_of_classes)
     def predict_log_proba(self, X):
         """(n, C) log class probabilities."""
         return np.log(self.predict_proba(X))
 
+    @lazy(single, lambda estimator: estimator.classes_.dtype)
     def predict(self, X):
         """(n,) most probable classes."""
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
 
+    @lazy(_of_experts_and_classes)
     def predict_experts(self, X):
         """(n, K, C) class probabilities of the single experts."""
         rows = self._rows(X)

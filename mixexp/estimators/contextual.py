@@ -149,7 +149,7 @@ class ContextualMoERegressor(MoERegressor):
         self.contexts_ = names
         return self
 
-    def responsibilities(  # type: ignore[override]  # as for fit
+    def responsibilities(
         self, X, y, *, possibilities=None, offset=None, exposure=None, trials=None
     ):
         """(n, C) posterior probabilities of the contexts given x, y and what is asserted, if any.

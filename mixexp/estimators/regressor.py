@@ -11,10 +11,28 @@ from sklearn.utils.validation import check_array
 from .._component import EXPERTS
 from ..em import predictive
 from ._base import BLOCK, BaseMoE
+from ._lazy import lazy
 from ._online import learns_online
 from ._risk import RiskMixin
 from ._settings import check_multi_output
 from .intervals import Intervals
+
+
+def _of_responses(estimator, settings):
+    """Shape of one value for each response."""
+    return (estimator._n_outputs,) if estimator._n_outputs else ()
+
+
+def _of_means(estimator, settings):
+    return (estimator.n_experts_, *_of_responses(estimator, settings))
+
+
+def _of_quantiles(estimator, settings):
+    return (*_of_responses(estimator, settings), *np.shape(settings["q"]))
+
+
+def _of_ends(estimator, settings):
+    return (*_of_responses(estimator, settings), 2)
 
 
 class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
@@ -209,6 +227,7 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
     def _one(self, values):
         return values if self._n_outputs else values[:, 0]
 
+    @lazy(_of_responses)
     def predict(self, X, *, offset=None, exposure=None, trials=None):
         """(n,) or (n, m) conditional means E[y | x]."""
         inputs = {"offset": offset, "exposure": exposure, "trials": trials}
@@ -222,6 +241,7 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
         predicted = self.predict(X, **given)
         return r2_score(y, predicted, sample_weight=sample_weight)
 
+    @lazy(_of_means)
     def predict_experts(self, X, *, offset=None, exposure=None, trials=None):
         """(n, K) or (n, K, m) means of the single experts."""
         rows = self._rows(X, offset=offset, exposure=exposure, trials=trials)
@@ -231,6 +251,7 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
         )
         return values if self._n_outputs else values[:, :, 0]
 
+    @lazy(_of_responses)
     def predict_std(self, X, *, offset=None, exposure=None, trials=None):
         """(n,) or (n, m) predictive standard deviations."""
         expert = self._fitted_expert()
@@ -239,6 +260,7 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
             X, lambda parts, rows: np.sqrt(predictive.variance(parts, expert)), inputs
         )
 
+    @lazy(_of_quantiles)
     def predict_quantile(self, X, q, *, offset=None, exposure=None, trials=None):
         """Predictive quantiles.
 
@@ -263,6 +285,7 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
         values = self._predictive(X, all_quantiles, inputs)
         return values if np.ndim(q) else values[..., 0]
 
+    @lazy(_of_ends)
     def predict_interval(self, X, level=0.9, *, offset=None, exposure=None, trials=None):
         """Equal-tailed predictive intervals: (n, 2), or (n, m, 2) for several responses."""
         if not 0 < level < 1:
@@ -272,10 +295,12 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
             X, [tail, 1 - tail], offset=offset, exposure=exposure, trials=trials
         )
 
+    @lazy(_of_responses)
     def cdf(self, X, y, *, offset=None, exposure=None, trials=None):
         """(n,) or (n, m) predictive distribution function P(Y <= y | x)."""
         return self._cdf(X, y, 0, offset=offset, exposure=exposure, trials=trials)
 
+    @lazy(_of_responses)
     def cdf_left(self, X, y, *, offset=None, exposure=None, trials=None):
         """P(Y < y | x); differs from `cdf` for counts."""
         step = 1 if self._fitted_expert().discrete else 0
