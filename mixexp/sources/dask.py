@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import uuid
+from concurrent.futures import CancelledError
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,11 @@ import numpy as np
 from .aligned import GIVEN_AS, Partitions, aligned
 from .base import ROW_INPUTS, Block, Source
 
+LOST = (
+    "The Dask scheduler was lost during a pass over the partitions. Start a cluster, connect to it "
+    "and make the collections anew there, then call fit again: with solver=EM(checkpoint=path) it "
+    "continues from the last pass that was stored."
+)
 ARITY = 8  # values merged by one task: trees are flat, and the same for any number of workers
 
 
@@ -33,6 +39,8 @@ class DaskSource(Source):
     ------
     ValueError
         Where partitions do not belong together; the message names the input.
+    ConnectionError
+        By a pass that loses the scheduler of its cluster.
     """
 
     engine = "dask"
@@ -53,7 +61,11 @@ class DaskSource(Source):
     def reduce(self, function, merge):
         import dask
 
-        found = dask.compute(self._tree(function, merge), optimize_graph=False)
+        tree = self._tree(function, merge)
+        try:
+            found = dask.compute(tree, optimize_graph=False)
+        except CancelledError as error:
+            raise ConnectionError(LOST) from error
         return self._value(found[0])
 
     def _tree(self, function, merge):

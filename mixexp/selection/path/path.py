@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs, parallel_config
+from joblib import delayed
 from sklearn.base import is_classifier
 
 from mixexp._component import Component
@@ -18,6 +18,7 @@ from mixexp.selection.folds import keyed_folds, make_folds
 from mixexp.selection.path._chain import Walk, walk
 from mixexp.selection.path._setting import Setting, setting
 from mixexp.selection.path.result import PathResult
+from mixexp.selection.workers import in_order
 
 
 class MoEPath(Component):
@@ -151,12 +152,8 @@ def path_folds(given: Setting, cv, X, y):
 
 
 def spread(function, jobs, n_jobs) -> list[Any]:
-    """``function(*job)`` of all jobs, in processes where ``n_jobs`` asks for more than one."""
-    n_jobs = min(effective_n_jobs(n_jobs), len(jobs))
-    if n_jobs <= 1:
-        return [function(*job) for job in jobs]
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        return Parallel(n_jobs=n_jobs)(delayed(function)(*job) for job in jobs)
+    """``function(*job)`` of all jobs, in processes or on a cluster, as `workers` has it."""
+    return in_order((delayed(function)(*job) for job in jobs), n_jobs, len(jobs))
 
 
 def _walk_and_test(chain, test) -> tuple[Walk, list[Any]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs, parallel_config
+from joblib import delayed
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.model_selection import ParameterGrid
 from sklearn.utils import get_tags
@@ -22,6 +22,7 @@ from mixexp.selection.study.checkpoint import ChainFolder, describe
 from mixexp.selection.study.comparable import check_comparable
 from mixexp.selection.study.following import Step, paths
 from mixexp.selection.study.result import StudyResult
+from mixexp.selection.workers import as_they_come
 
 Progress = Callable[[int, int, str], None]
 
@@ -64,7 +65,8 @@ class SelectionStudy(Component):
         costs little more than one cell.
     n_jobs : int or None, default=None
         Number of processes; chains and folds run in parallel, each with one thread. The cells of
-        a path run one after the other.
+        a path run one after the other. Inside ``with joblib.parallel_config("dask"):`` they run on
+        the workers of the current Dask cluster.
     random_state : int or None, default=None
         Seed of the folds (and of the fits, where the template has none).
     checkpoint : path-like or None, default=None
@@ -193,7 +195,7 @@ class SelectionStudy(Component):
         done = sum(len(chain) for chain in records.values())
         if self.progress is not None:
             self.progress(done, total, "")
-        for chains in _in_parallel(tasks, self.n_jobs, len(left)):
+        for chains in as_they_come(tasks, self.n_jobs, len(left)):
             records |= chains
             done += sum(len(chain) for chain in chains.values())
             if self.progress is not None:
@@ -353,14 +355,3 @@ def _scores_only(record: FitRecord) -> FitRecord:
     return FitRecord(
         record.n_experts, error=record.error, log_prob=record.log_prob, notes=record.notes
     )
-
-
-def _in_parallel(tasks: Iterator[Any], n_jobs: int | None, n_tasks: int) -> Iterator[Any]:
-    """Results as they come: in this process with one job, else in processes of one thread each."""
-    jobs = min(effective_n_jobs(n_jobs), n_tasks)
-    if jobs <= 1:
-        for function, arguments, keywords in tasks:
-            yield function(*arguments, **keywords)
-        return
-    with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
-        yield from Parallel(return_as="generator_unordered")(tasks)
