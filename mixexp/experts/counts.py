@@ -8,6 +8,7 @@ import numpy as np
 from scipy import special
 
 from .._component import EXPERTS, register
+from ..kernels import negative_binomial
 from ..kernels.rows import stacked
 from .distributional import DistributionalExpert, RowParameter
 
@@ -110,18 +111,14 @@ class NegativeBinomialExpert(CountExpert):
         return self._rate(y, weight, offset), np.clip(size, 1e-3, 1e4)
 
     def log_density_unit(self, eta, y, trials):
-        size = np.exp(eta[1])
-        log_ratio = eta[0] - eta[1]  # of mean over size
-        some = np.maximum(y, 1.0)
-        rising = np.where(y > 0, special.gammaln(some) - special.betaln(some, size), 0.0)
-        spread = np.logaddexp(0.0, log_ratio)
-        return rising - special.gammaln(y + 1) + y * (log_ratio - spread) - size * spread
+        return negative_binomial.log_mass(eta[0], eta[1], y)
 
     def score_unit(self, eta, y, trials):
-        mean, size = np.exp(eta[0]), np.exp(eta[1])
-        off = (y - mean) / (mean + size)
-        gammas = special.digamma(y + size) - special.digamma(size)
-        return stacked(size * off, size * (gammas - np.log1p(mean / size) - off))
+        return stacked(*negative_binomial.score(eta[0], eta[1], y))
+
+    def hessian_unit(self, eta, y, trials):
+        by_mean, by_both, by_size = stacked(*negative_binomial.hessian(eta[0], eta[1], y))
+        return np.array([[by_mean, by_both], [by_both, by_size]])
 
     def mean_of(self, theta, trials):
         return theta[0]
