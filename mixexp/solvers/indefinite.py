@@ -51,6 +51,8 @@ def _convex_triple(curvature):
     With f(t) = max(t, 0), f(A) is Newton's interpolation of f at the eigenvalues h >= m >= l:
     f(h) + f[h, m] (A - h) + f[h, m, l] (A - h)(A - m).
     """
+    # what the scales do not see must not be divided by them
+    curvature = np.where(np.abs(curvature) > NOTHING, curvature, 0.0)
     scale = _equilibrated(np.abs(curvature))
     A = curvature / (scale[:, None] * scale[None])
     high, middle, low = _eigenvalues(A)
@@ -69,7 +71,6 @@ def _equilibrated(size):
 
     The scales of the predictors cancel, and no small diagonal entry blows up the others.
     """
-    size = np.where(size > NOTHING, size, 0.0)
     scale = np.sqrt(size.max(axis=1))
     scale = np.where(scale > 0, scale, 1.0)
     for _ in range(SWEEPS):

@@ -77,3 +77,15 @@ def test_the_convex_part_leaves_out_negative_eigenvalues(J):
     wanted = np.einsum("...ab,...b,...cb->...ac", vectors, np.maximum(values, 0), vectors)
     assert_allclose(part, wanted, atol=1e-12)
     assert is_convex(part).all()
+
+
+def test_a_vanishing_predictor_does_not_blow_up_the_convex_part():
+    """As of a slant far out on the flat side, whose curvatures are next to nothing."""
+    small = 10.0 ** -np.arange(0, 170, 0.25)
+    A = np.array([[3.2, 2.4, -0.9], [2.4, 0.9, -0.3], [-0.9, -0.3, 0.02]])
+    A = np.repeat(A[:, :, None, None], len(small), axis=2)
+    A[2] *= small[:, None]
+    A[:2, 2] *= small[:, None]
+    part = convex_part(A)
+    assert np.abs(part).max() <= 2 * np.abs(A).max()
+    assert np.linalg.eigvalsh(np.moveaxis(part[:2, :2], (0, 1), (-2, -1))).min() > -1e-12
