@@ -33,4 +33,6 @@ def shortfall(parts: Components, expert, probability, tail):
     above = excess(parts, expert, value)
     if tail == "upper":
         return value + above / (1 - probability)
-    return value - (value - predictive.mean(parts) + above) / probability
+    # at the lower end of the support nothing is missing, and a rounded difference may say less
+    below = np.maximum(value - predictive.mean(parts) + above, 0.0)
+    return value - below / probability

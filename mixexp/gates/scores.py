@@ -23,6 +23,7 @@ from .base import Gate
 LARGEST_FACTOR = 1.0  # of the logarithm of a scale in one M-step
 SHARPEST = float(np.log(1e6))  # bound on the logarithm of an estimated scale or temperature
 SMALLEST = 1e-10  # of a curvature or a variance, relative to the largest
+LONGEST = 1e100  # of a step along one direction before it is shortened; its square is a number
 ENTRIES = 2_000_000  # of the derivatives of a part of a block, (rows, K, D)
 
 
@@ -303,7 +304,9 @@ def climb(gram, score):
     values, vectors = np.linalg.eigh(gram)
     size = np.abs(values)
     flat = size <= SMALLEST * size.max(axis=-1, keepdims=True, initial=0.0)
-    along = np.einsum("...ab,...a->...b", vectors, score) / np.where(flat, np.inf, size)
+    along = np.einsum("...ab,...a->...b", vectors, score)
+    # a saturated gate has a pull but next to no curvature: its step is long, and still a number
+    along = along / np.where(flat, np.inf, np.maximum(size, np.abs(along) / LONGEST))
     return np.einsum("...ab,...b->...a", vectors, along)
 
 

@@ -9,9 +9,9 @@ from scipy import integrate, stats
 
 from mixexp import GLoMERegressor, MoERegressor
 from mixexp.datasets import load_ethanol, load_seizure
-from mixexp.em import predictive, regions
+from mixexp.em import predictive, regions, tails
 from mixexp.em.predictive import Components
-from mixexp.experts import GammaExpert, GaussianExpert, PoissonExpert
+from mixexp.experts import GammaExpert, GaussianExpert, NegativeBinomialExpert, PoissonExpert
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +142,18 @@ def test_errors_say_what_is_needed(ethanol, call, message):
     model, X, _ = ethanol
     with pytest.raises(ValueError, match=message):
         call(model, X)
+
+
+def test_the_lower_tail_never_lies_above_its_quantile():
+    """Where the quantile is the lower end of the support, the tail's mean is the quantile."""
+    rate = np.linspace(0.3, 300, 60)
+    mean = np.stack([rate, np.full(60, 1e-3)], axis=1)
+    theta = np.stack([mean, np.full((60, 2), 3.0)], axis=2)
+    parts = Components(np.full((60, 2), 0.5), mean[:, :, None], theta, None)
+    expert = NegativeBinomialExpert()
+    for probability in (1e-6, 0.02, 0.4):
+        value = predictive.quantile(parts, expert, probability)
+        lower = tails.shortfall(parts, expert, probability, "lower")
+        assert np.all(value == 0)
+        assert np.all(lower <= value)
+        assert np.all(np.abs(lower[:, 0]) <= 1e-13 * rate / probability)

@@ -12,6 +12,7 @@ import mixexp
 from mixexp import EM, L1, L2, HierarchicalGate, MoERegressor, SigmoidGate
 from mixexp.datasets import load_faithful
 from mixexp.gates import HierarchicalParams
+from mixexp.gates.scores import climb
 from mixexp.gates.trees import addresses
 
 EXACT = EM(max_passes=3000, tol=1e-14, gradient_tol=1e-9)
@@ -177,3 +178,12 @@ def test_what_a_gate_refuses_it_names(gate, says):
     X, y, labels = planted(sigmoids, n=60)
     with pytest.raises(ValueError, match=says):
         MoERegressor(3, gate=gate, start=labels).fit(X, y)
+
+
+def test_a_step_is_a_number_and_goes_uphill_where_a_gate_is_saturated():
+    score = np.array([21.5, -17.0, 3.0])
+    for curvature in (1.0, 1e-100, 1e-300, 1e-318):
+        gram = curvature * np.diag([1.0, 2.0, 0.0])
+        step = climb(gram[None], score[None])[0]
+        assert np.isfinite(step @ step) and step @ score > 0
+        assert step[2] == 0
