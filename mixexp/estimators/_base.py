@@ -151,7 +151,7 @@ class BaseMoE(
             likelihood = inputs.get("prior_likelihood", "evidential")
             model = model._replace(prior_likelihood=likelihood)
         model = model._replace(grouped=inputs.get("groups") is not None)
-        start, given = self._start(model, given_rows, inputs.get("groups"))
+        start, given = self._start(model, given_rows, rows, inputs.get("groups"))
         tasks = FitTasks(
             self,
             X,

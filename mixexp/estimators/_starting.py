@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..em.params import MoEParams, take
 from ..em.start import MultiStart
+from ..em.starts.table import compact_means
 from ._groups import group_means
 
 
@@ -21,8 +22,11 @@ class StartMixin:
     _model_: Any
     _params_: MoEParams
 
-    def _start(self, model, rows, groups=None):
-        """The start to search with (None: only the given parameters) and the given parameters."""
+    def _start(self, model, given_rows, rows, groups=None):
+        """The start to search with (None: only the given parameters) and the given parameters.
+
+        ``rows`` are the given ones as `compact` has them, which the parameters are made from.
+        """
         if self.warm_start and hasattr(self, "_model_") and self._model_.K == model.K:
             return self._start_from(self, model)
         start = self.start
@@ -34,9 +38,10 @@ class StartMixin:
             return start, []
         if isinstance(start, StartMixin):
             return self._start_from(start, model)
-        responsibilities = self._given_responsibilities(start, model.K, rows.n)
+        responsibilities = self._given_responsibilities(start, model.K, given_rows.n)
         if groups is not None:  # they are those of the rows as given
-            responsibilities = group_means(responsibilities, rows, groups)
+            responsibilities = group_means(responsibilities, given_rows, groups)
+        responsibilities = compact_means(given_rows, responsibilities)
         return None, [take(model.from_responsibilities(rows, responsibilities[None]), 0)]
 
     @staticmethod

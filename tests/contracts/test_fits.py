@@ -12,6 +12,9 @@ from mixexp import EM, L2, MoEClassifier, MoERegressor, MultiStart
 from tests.contracts.cases import pairs, parts, problem
 
 SOLVER = EM(max_passes=3000, tol=1e-15, gradient_tol=1e-9)
+# Where two fits agree in every bit, they do so from the first pass on, and end at one optimum also
+# where rounding could choose among several.
+SHORT = {"max_passes": 100}
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
@@ -55,10 +58,10 @@ def test_weight_two_equals_the_row_twice(gate, family, link):
     weight = np.random.default_rng(1).integers(1, 3, case.rows.n)
     index = np.repeat(np.arange(case.rows.n), weight)
     twice = case._replace(rows=case.rows.take(index))
-    weighted = fit(case, K=one_optimum(case), sample_weight=weight.astype(float))
-    repeated = fit(twice, K=one_optimum(case), start=case.labels()[index])
-    assert_allclose(weighted.loglik_, repeated.loglik_, rtol=1e-10)
-    assert_allclose(log_prob(weighted, case), log_prob(repeated, case), atol=1e-6)
+    weighted = fit(case, solver=SHORT, sample_weight=weight.astype(float))
+    repeated = fit(twice, solver=SHORT, start=case.labels()[index])
+    assert weighted.loglik_ == repeated.loglik_
+    assert np.array_equal(log_prob(weighted, case), log_prob(repeated, case))
 
 
 @parts
@@ -67,10 +70,10 @@ def test_weight_zero_equals_no_row(gate, family):
     keep = np.random.default_rng(1).random(case.rows.n) < 0.8
     case.rows.X[~keep, 0] *= 50  # rows that no one must look at
     fewer = case._replace(rows=case.rows.take(keep))
-    weighted = fit(case, K=one_optimum(case), sample_weight=keep.astype(float))
-    without = fit(fewer, K=one_optimum(case), start=case.labels()[keep])
-    assert_allclose(weighted.loglik_, without.loglik_, rtol=1e-10)
-    assert_allclose(weighted.coef_, without.coef_, rtol=1e-6, atol=1e-6)
+    weighted = fit(case, solver=SHORT, sample_weight=keep.astype(float))
+    without = fit(fewer, solver=SHORT, start=case.labels()[keep])
+    assert weighted.loglik_ == without.loglik_
+    assert np.array_equal(weighted.coef_, without.coef_)
 
 
 @parts

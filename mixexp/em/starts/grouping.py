@@ -49,17 +49,31 @@ class Units(NamedTuple):
 
 def distinct_groups(rows: Rows) -> Units:
     """The distinct groups of positive weight in the order of their hashes, rows likewise."""
+    units = _groups(rows)
+    order, start = _equal(units)
+    weight = np.add.reduceat(units.weight[order], start)
+    return units.take(order[start])._replace(weight=weight)
+
+
+def equal_groups(rows: Rows):
+    """The groups of positive weight by their hashes, and the places where equal ones begin."""
+    return _equal(_groups(rows))
+
+
+def _groups(rows) -> Units:
+    """The groups in their order, the rows of each in the order of their hashes."""
     row_key, place = hash_rows(rows), rows.spread(np.arange(rows.n_units))
     index = np.lexsort((row_key, place))
     key = mix(np.add.reduceat(mix(row_key[index]), rows.first))
     length = np.diff(np.r_[rows.first, rows.n])
-    units = Units(index, length, rows.unit_weight, key)
-    order = np.lexsort((units.weight, key))
+    return Units(index, length, rows.unit_weight, key)
+
+
+def _equal(units):
+    order = np.lexsort((units.weight, units.key))
     order = order[units.weight[order] > 0]
-    units = units.take(order)
-    start = np.flatnonzero(np.r_[True, units.key[1:] != units.key[:-1]])
-    weight = np.add.reduceat(units.weight, start)
-    return units.take(start)._replace(weight=weight)
+    key = units.key[order]
+    return order, np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
 
 
 def fewer_rows(units: Units, rows: Rows, size: int, seed: int) -> tuple[Units, int]:

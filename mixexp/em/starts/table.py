@@ -102,15 +102,45 @@ def compact(rows: Rows) -> Rows:
     return rows.take(index)._replace(weight=merged)
 
 
+def compact_means(rows: Rows, values):
+    """(m, K) means by weight of the units' values (U, K), over the units that `compact` merges."""
+    if rows.group is not None:
+        order, first = grouping.equal_groups(rows)
+    elif count_distinct(rows, FEW_ROWS) == FEW_ROWS:
+        return values
+    else:
+        order, first, _ = _equal_rows(rows)
+    weight = np.ones(rows.n_units) if rows.weight is None else rows.unit_weight
+    weight, ordered = weight[order], values[order]
+    common = ordered[first]  # equal values keep their bits, whatever the weights
+    off = ordered - np.repeat(common, np.diff(np.r_[first, len(order)]), axis=0)
+    return (
+        common
+        + np.add.reduceat(weight[:, None] * off, first) / np.add.reduceat(weight, first)[:, None]
+    )
+
+
 def _merged(rows):
     """Positions of the distinct rows of positive weight, their summed weights and their hashes."""
+    order, first, sorted_key = _equal_rows(rows)
+    weight = np.ones(len(order)) if rows.weight is None else rows.weight[order]
+    return order[first], np.add.reduceat(weight, first), sorted_key[first]
+
+
+def _equal_rows(rows):
+    """The rows of positive weight by their hashes, the places where equal ones begin, the hashes.
+
+    Equal rows stand in the order of their weights.
+    """
     key = hash_rows(rows)
-    weight = np.ones(rows.n) if rows.weight is None else rows.weight
-    order = np.argsort(key) if rows.weight is None else np.lexsort((weight, key))
-    order = order[weight[order] > 0]
+    if rows.weight is None:
+        order = np.argsort(key)
+    else:
+        order = np.lexsort((rows.weight, key))
+        order = order[rows.weight[order] > 0]
     sorted_key = key[order]
     first = np.flatnonzero(np.concatenate([[True], sorted_key[1:] != sorted_key[:-1]]))
-    return order[first], np.add.reduceat(weight[order], first), sorted_key[first]
+    return order, first, sorted_key
 
 
 def sample(table: Table, size: int, seed: int) -> Table:

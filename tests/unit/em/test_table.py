@@ -8,7 +8,15 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 from mixexp.em.rows import Rows
-from mixexp.em.starts.table import canonical_table, count_distinct, hash_rows, keyed_uniform, sample
+from mixexp.em.starts.table import (
+    canonical_table,
+    compact,
+    compact_means,
+    count_distinct,
+    hash_rows,
+    keyed_uniform,
+    sample,
+)
 
 
 @pytest.fixture
@@ -103,3 +111,27 @@ def test_distinct_rows_are_counted_once_whatever_their_order_and_weight(rng):
     assert count_distinct(rows._replace(weight=weight), 1000) == 40
     assert count_distinct(rows._replace(weight=7.0 * weight), 1000) == 40
     assert count_distinct(rows.take(index), 20) == 20
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_values_of_equal_units_are_averaged_by_weight(rows, grouped):
+    rows = rows.take(np.r_[0:100, 0:100])._replace(offset=None)
+    first, second = np.arange(200), np.random.default_rng(0).permutation(200)
+    parts, units = [], 200
+    if grouped:
+        units, second = 40, np.arange(200).reshape(40, 5)[::-1].ravel()
+    weight = np.random.default_rng(1).integers(0, 3, units).astype(float)
+    values = np.random.default_rng(2).dirichlet(np.ones(3), units)
+    size = 200 // units
+    for order in (first, second):
+        part = rows._replace(weight=np.repeat(weight, size)).take(order)
+        if grouped:
+            part = part._replace(group=np.repeat(np.arange(units), size))
+        parts.append((part, values[order[::size] // size]))
+    (one, its), (other, others) = parts
+    table, means = compact(one), compact_means(one, its)
+    assert means.shape == (table.n_units, 3)
+    assert_allclose(table.unit_weight @ means, weight @ values)
+    assert_allclose(compact_means(other, others), means, rtol=1e-12)
+    labels = np.eye(3)[np.zeros(units, dtype=int)]
+    assert_array_equal(compact_means(one, labels), labels[: len(means)])
