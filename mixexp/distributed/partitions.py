@@ -1,0 +1,117 @@
+"""Rows dealt to partitions, and what is done in each of them alone."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples
+
+from ..estimators._settings import seed_of
+from .local import LocalFit
+from .refine import LocalStatistics, local_statistics
+
+
+class Part(NamedTuple):
+    """The rows of one partition; start: their own labels or responsibilities, or None."""
+
+    X: Any
+    y: Any
+    weight: Any
+    start: Any
+
+
+class Timed(NamedTuple):
+    """A result, with elapsed and CPU seconds."""
+
+    value: Any
+    elapsed: float
+    cpu: float
+
+
+def deal(X, y, weight, labels, n_partitions, start, random_state) -> list[Part]:
+    """The rows by their label, or at random into parts of equal size.
+
+    Raises
+    ------
+    ValueError
+        If labels do not match the rows, or there are fewer than two rows a partition.
+    """
+    n = _num_samples(X)
+    if labels is None:
+        whole = isinstance(n_partitions, int | np.integer) and not isinstance(n_partitions, bool)
+        if not whole or not 1 <= n_partitions <= n // 2:
+            raise ValueError(
+                f"n_partitions must be an integer from 1 to {n // 2}, half the rows; got "
+                f"{n_partitions!r}."
+            )
+        order = np.random.default_rng(seed_of(random_state)).permutation(n)
+        chosen = [np.sort(part) for part in np.array_split(order, n_partitions)]
+    else:
+        labels = np.asarray(labels)
+        if labels.shape != (n,):
+            raise ValueError(
+                f"partitions needs one label per row: got shape {labels.shape} for {n} rows."
+            )
+        chosen = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    weight = None if weight is None else np.asarray(weight)
+    given = _row_wise(start, n)
+    return [
+        Part(
+            _safe_indexing(X, rows),
+            _safe_indexing(y, rows),
+            None if weight is None else weight[rows],
+            None if given is None else given[rows],
+        )
+        for rows in chosen
+    ]
+
+
+def _row_wise(start, n):
+    """Labels or responsibilities to start from, where ``start`` is an array of the rows."""
+    if start is None or isinstance(start, str) or hasattr(start, "get_params"):
+        return None
+    values = np.asarray(start)
+    return values if values.ndim and len(values) == n else None
+
+
+def fit_parts(estimator, parts, moments, n_jobs) -> list[Timed]:
+    """`LocalFit` of every partition."""
+    return _each(_fit_one, parts, n_jobs, estimator, moments)
+
+
+def statistics_of(model, parts, information, n_jobs) -> list[LocalStatistics]:
+    """`local_statistics` of every partition."""
+    return [one.value for one in _each(_statistics_of_one, parts, n_jobs, model, information)]
+
+
+def _each(function, parts, n_jobs, *arguments):
+    run = Parallel(n_jobs=n_jobs)
+    return list(run(delayed(_timed)(function, part, *arguments) for part in parts))
+
+
+def _timed(function, *arguments) -> Timed:
+    elapsed, cpu = time.perf_counter(), time.process_time()
+    value = function(*arguments)
+    return Timed(value, time.perf_counter() - elapsed, time.process_time() - cpu)
+
+
+def _fit_one(part, estimator, moments):
+    model = clone(estimator)
+    if part.start is not None:
+        model.set_params(start=part.start)
+    weight = {} if part.weight is None else {"sample_weight": part.weight}
+    with warnings.catch_warnings():  # one warning for all of them comes from the centre
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(part.X, part.y, **weight)
+    return LocalFit.of(model, part.X if moments else None)
+
+
+def _statistics_of_one(part, model, information):
+    return local_statistics(model, part.X, part.y, part.weight, information=information)

@@ -1,0 +1,278 @@
+"""Exact passes over the partitions after a reduction: sums leave them, and no rows.
+
+A pass at the combined parameters returns, partition by partition, the additive statistics of EM and
+the score and information of the log-likelihood. Their totals are those of the pooled rows, so that
+one step from them is the step that a fit of all rows would take there. From an estimate within
+n^(-1/2) of the truth one Newton step is as good as the maximum, to the first order (Le Cam, 1956).
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from .._persistence import (
+    PersistenceError,
+    component_from_tree,
+    load_tree,
+    namedtuple_to_tree,
+    save_tree,
+)
+from ..em.engines import MemoryEngine
+from ..em.params import MoEParams, Statistics, stack, take, tree_map
+from ..em.regular import is_regular
+from ..em.summary import entropies
+from ..em.threads import single_threaded_blas
+from ..estimators._saving import known_classes
+from ..inference.coordinates import coordinates
+from ..inference.information import Information
+from ..inference.information import information as summed
+from ..penalties import is_active
+
+KIND = "local statistics"
+STEPS = ("newton", "em", "none")
+SINGULAR = 1e-9  # of a scaled information's eigenvalue, below which there is no Newton step
+
+
+class LocalStatistics(NamedTuple):
+    """One partition's sums at given parameters; they add up over partitions.
+
+    Attributes
+    ----------
+    loglik, weight : () ndarrays
+        Weighted log-likelihood, all constants included, and the sum of the weights.
+    entropy : (2,) ndarray
+        Soft and hard entropy of the responsibilities.
+    statistics : Statistics
+        Of EM: what an M-step takes.
+    information : Information or None
+        Score, observed information and outer products; (d, d) numbers each.
+    point : str
+        Digest of the parameters at which they were taken.
+    """
+
+    loglik: np.ndarray
+    weight: np.ndarray
+    entropy: np.ndarray
+    statistics: Statistics
+    information: Information | None
+    point: str
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a file of arrays and plain values."""
+        from .. import __version__
+
+        save_tree(path, namedtuple_to_tree(self, _classes()), kind=KIND, version=__version__)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> LocalStatistics:
+        """Read a file that `save` wrote.
+
+        Raises
+        ------
+        PersistenceError
+            If the file is damaged, foreign, of a newer format, or holds no such statistics.
+        """
+        found = component_from_tree(load_tree(path, kind=KIND)[0], _classes())
+        if not isinstance(found, LocalStatistics):
+            raise PersistenceError(f"{os.fspath(path)} holds no LocalStatistics; save them again.")
+        return found
+
+
+def local_statistics(model, X, y, sample_weight=None, *, information=True) -> LocalStatistics:
+    """What a partition returns when the centre asks about ``model``.
+
+    Parameters
+    ----------
+    model : fitted MoERegressor or MoEClassifier
+        As `aggregate` or `refine` returned it, or loaded from its file.
+    X, y, sample_weight
+        Rows of the partition.
+    information : bool, default=True
+        False leaves out score and information, which cost most of the pass: `refine` can then take
+        a step of EM, and there are no standard errors.
+
+    Returns
+    -------
+    LocalStatistics
+    """
+    check_is_fitted(model)
+    inner, params = model._model_, model._params_
+    rows = model._batch(X, y, sample_weight)
+    with single_threaded_blas():
+        engine = MemoryEngine(rows, inner)
+        passed = take(engine.run(inner, stack([params])), 0)
+
+        def spread(part):
+            return entropies(inner.responsibilities(params, part), part.unit_weight)
+
+        entropy = np.sum(engine.rows_map(spread), axis=0)
+    return LocalStatistics(
+        np.asarray(passed.loglik),
+        np.asarray(rows.total_weight),
+        entropy,
+        passed.statistics,
+        summed(inner, params, rows) if information else None,
+        digest(model),
+    )
+
+
+def refine(model, statistics, step: str = "newton") -> Any:
+    """The model after one step from the sums of all partitions.
+
+    Parameters
+    ----------
+    model : fitted MoERegressor or MoEClassifier
+        That of the statistics.
+    statistics : sequence of LocalStatistics
+        One of each partition.
+    step : {"newton", "em", "none"}
+        Newton's on the log-likelihood, which is as good as its maximum where the model is near; an
+        M-step, which never lowers it; or none, which only records log-likelihood and information.
+        Newton's needs information that is positive definite and no penalty; where it is not there
+        `refine` says so.
+
+    Returns
+    -------
+    MoERegressor or MoEClassifier
+        A new one. With step="none" it has the log-likelihood; after a step that is not known until
+        the next pass. `pooled_inference` reads its standard errors.
+
+    Raises
+    ------
+    ValueError
+        If the statistics belong to other parameters, or no Newton step exists.
+    """
+    check_is_fitted(model)
+    if step not in STEPS:
+        raise ValueError(f"step must be one of {STEPS}; got {step!r}.")
+    total = add(statistics, model)
+    out = copy.copy(model)
+    if step == "none":
+        return with_likelihood(out, total)
+    inner, params = model._model_, model._params_
+    if step == "newton":
+        params = newton_step(model, total)
+    else:
+        batch = inner.m_step(stack([params]), stack([total.statistics]))
+        params = take(batch, 0)
+    out._params_ = inner_params(inner, params)
+    out.n_iter_ = model.n_iter_ + 1
+    out.fit_summary_ = model.fit_summary_._replace(
+        loglik=np.nan, entropy=np.nan, hard_entropy=np.nan, n_units=float(total.weight)
+    )
+    out.pooled_ = total.information
+    out._set_derived()
+    return out
+
+
+def inner_params(model, params) -> MoEParams:
+    """Parameters centred and inside their bounds."""
+    return take(model.unpack(model.pack(stack([params])), stack([params])), 0)
+
+
+def add(statistics, model) -> LocalStatistics:
+    """The sums over partitions, checked to belong to the model."""
+    parts = list(statistics)
+    if not parts:
+        raise ValueError("refine needs the LocalStatistics of at least one partition; got none.")
+    own = digest(model)
+    other = [m for m, part in enumerate(parts) if part.point != own]
+    if other:
+        raise ValueError(
+            f"The statistics at positions {other[:5]} were taken at other parameters than the "
+            "model's: send this model to the partitions and call local_statistics there."
+        )
+    together = all(part.information is not None for part in parts)
+    parts = [
+        part._replace(point="", information=part.information if together else None)
+        for part in parts
+    ]
+
+    def two(one, another):
+        return LocalStatistics(
+            one.loglik + another.loglik,
+            one.weight + another.weight,
+            one.entropy + another.entropy,
+            tree_map(np.add, one.statistics, another.statistics),
+            tree_map(np.add, one.information, another.information) if together else None,
+            "",
+        )
+
+    return functools.reduce(two, parts)
+
+
+def with_likelihood(model, total: LocalStatistics):
+    """The model with what a pass at its own parameters says."""
+    inner, params = model._model_, model._params_
+    soft, hard = map(float, total.entropy)
+    model.fit_summary_ = model.fit_summary_._replace(
+        loglik=float(total.loglik), entropy=soft, hard_entropy=hard, n_units=float(total.weight)
+    )
+    model.expert_sizes_ = total.statistics.expert.mass
+    model.regular_ = bool(
+        is_regular(inner, params, total.statistics.expert.mass, float(total.weight))
+    )
+    gradient = inner.gradient(stack([params]), stack([total.statistics]))
+    model.certificate_ = float(np.abs(gradient).max())
+    if total.information is not None:
+        model.pooled_ = total.information
+    model._set_derived()
+    return model
+
+
+def newton_step(model, total: LocalStatistics) -> MoEParams:
+    """Parameters after a Newton step along the free directions.
+
+    Raises
+    ------
+    ValueError
+        Where there is a penalty, no information, or none that is positive definite.
+    """
+    inner, params = model._model_, model._params_
+    if any(is_active(getattr(part, "penalty", None)) for part in (inner.gate, inner.expert)):
+        raise ValueError(
+            "step='newton' is on the log-likelihood without penalties, and the model has one: "
+            "use step='em'."
+        )
+    if total.information is None:
+        raise ValueError(
+            "step='newton' needs local_statistics(..., information=True) of every partition; or "
+            "use step='em'."
+        )
+    names = list(map(str, model.gate_feature_names_)), list(map(str, model.expert_feature_names_))
+    basis, _ = np.linalg.qr(coordinates(inner, params, names).basis)
+    observed = basis.T @ total.information.observed @ basis
+    if not positive_definite(observed):
+        raise ValueError(
+            "The pooled information is not positive definite at these parameters: they are too "
+            "far from a maximum for a Newton step. Use step='em'."
+        )
+    step = basis @ np.linalg.solve(observed, basis.T @ total.information.score)
+    vector = inner.pack(params) + step
+    return take(inner.unpack(vector[None], stack([params])), 0)
+
+
+def positive_definite(matrix) -> bool:
+    scale = np.sqrt(np.maximum(np.abs(np.diag(matrix)), 1e-300))
+    values = np.linalg.eigvalsh(matrix / np.outer(scale, scale))
+    return bool(values[0] > SINGULAR * values[-1])
+
+
+def digest(model) -> str:
+    """Of the parameters and their scaling: what tells one round from another."""
+    inner = model._model_
+    vector = inner.pack(stack([model._params_]))[0]
+    said = b"".join(np.ascontiguousarray(leaf).tobytes() for leaf in (vector, *inner.scaling))
+    return hashlib.sha256(said).hexdigest()
+
+
+def _classes():
+    own = {cls.__name__: cls for cls in (LocalStatistics, Information)}
+    return known_classes() | own

@@ -1,0 +1,170 @@
+"""`AggregatedMoERegressor` and `AggregatedMoEClassifier`."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.model_selection import cross_val_score
+
+import mixexp
+from mixexp import EM, MoEClassifier, MoERegressor
+from mixexp.distributed import (
+    AggregatedMoEClassifier,
+    AggregatedMoERegressor,
+    LocalFit,
+    aggregate,
+)
+from tests.unit.distributed.partitioned import classification, regression, slopes_error
+
+N = 1200
+X, Y, Z = regression(N, 0)
+LABELS = np.array(["north", "south", "west"])[np.arange(N) % 3]
+LOCAL = MoERegressor(4, start=Z)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return AggregatedMoERegressor(LOCAL, refine_rounds=1).fit(X, Y, partitions=LABELS)
+
+
+def test_it_is_the_steps_by_hand():
+    model = AggregatedMoERegressor(LOCAL, support=X).fit(X, Y, partitions=LABELS)
+    fits = []
+    for name in ("north", "south", "west"):
+        i = LABELS == name
+        fits.append(LocalFit.of(MoERegressor(4, start=Z[i]).fit(X[i], Y[i])))
+    by_hand = aggregate(fits, 4, support=X)
+    assert_allclose(model.predict(X), by_hand.predict(X))
+
+
+def test_refining_brings_the_error_to_the_global_fits(fitted):
+    whole = AggregatedMoERegressor(LOCAL, method="global").fit(X, Y)
+    assert slopes_error(fitted.estimator_) < 1.03 * slopes_error(whole.estimator_)
+    assert whole.estimator_.loglik_ - fitted.estimator_.loglik_ < 0.5
+    assert fitted.inference().bse.notna().all()
+
+
+def test_rounds_never_lower_the_likelihood():
+    heights = [
+        AggregatedMoERegressor(LOCAL, refine_rounds=rounds, refine_step=step)
+        .fit(X, Y, partitions=LABELS)
+        .log_prob(X, Y)
+        .sum()
+        for rounds, step in ((0, "em"), (1, "em"), (3, "em"), (2, "newton"))
+    ]
+    assert np.diff(heights).min() > 0
+
+
+def test_interface(fitted, tmp_path):
+    assert fitted.predict(X).shape == (N,)
+    assert fitted.predict_std(X).shape == (N,)
+    assert fitted.predict_interval(X).shape == (N, 2)
+    assert fitted.predict_quantile(X, 0.5).shape == (N,)
+    assert fitted.predict_experts(X).shape == (N, 4)
+    assert_allclose(fitted.gate_proba(X).sum(axis=1), 1)
+    assert_allclose(fitted.responsibilities(X, Y).sum(axis=1), 1)
+    assert fitted.predict_component(X).max() == 3
+    assert fitted.sample(X, 0).shape == (N,)
+    assert fitted.score(X, Y) > 0.5
+    assert "Aggregated" in fitted.summary()
+    assert fitted.n_features_in_ == 3
+    assert len(fitted.local_fits_) == len(fitted.times_["local"]) == 3
+    fitted.save(tmp_path / "a.mixexp")
+    assert_allclose(mixexp.load(tmp_path / "a.mixexp").predict(X), fitted.predict(X))
+
+
+def test_rows_are_dealt_at_random_and_again_the_same():
+    settings = {"n_partitions": 5, "random_state": 3}
+    one = AggregatedMoERegressor(LOCAL, **settings).fit(X, Y)
+    other = clone(one).fit(X, Y)
+    assert [fit.n_rows for fit in one.local_fits_] == [240] * 5
+    assert_allclose(one.predict(X), other.predict(X))
+
+
+def test_no_row_leaves_with_support_from_moments():
+    model = AggregatedMoERegressor(LOCAL, support="moments", support_size=800)
+    model.fit(X, Y, partitions=LABELS)
+    assert model.aggregation_.n_support == 800
+    assert all(fit.moments is not None for fit in model.local_fits_)
+    assert slopes_error(model.estimator_) < 0.1
+
+
+def test_weights_are_repetitions():
+    weight = np.tile([1.0, 2.0], N // 2)
+    twice = np.repeat(np.arange(N), weight.astype(int))
+    settings = {"refine_rounds": 1, "support": X}
+    one = AggregatedMoERegressor(LOCAL, **settings).fit(X, Y, weight, partitions=LABELS)
+    local = MoERegressor(4, start=Z[twice])
+    other = AggregatedMoERegressor(local, **settings)
+    other.fit(X[twice], Y[twice], partitions=LABELS[twice])
+    assert_allclose(one.predict(X), other.predict(X), atol=1e-4)
+
+
+def test_a_spoilt_partition_is_left_out_of_the_passes_too():
+    y = Y.copy()
+    bad = np.arange(N) % 6 == 0
+    y[bad] = -100 * y[bad]
+    part = np.arange(N) % 6
+    start = MoERegressor(4, start=Z, solver=EM(max_passes=5000))
+    model = AggregatedMoERegressor(start, robust=True, refine_rounds=1)
+    model.fit(X, y, partitions=part)
+    assert model.aggregation_.kept.tolist() == [False] + [True] * 5
+    assert slopes_error(model.estimator_) < 0.1
+    assert model.estimator_.n_units_ == 1000
+
+
+def test_classes_sparse_rows_and_frames():
+    X, y, z = classification(900, 0)
+    names = np.array(["no", "maybe", "yes"], dtype=object)[y]
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    model = AggregatedMoEClassifier(MoEClassifier(2, start=z), 3, refine_rounds=1).fit(frame, names)
+    assert model.predict_proba(frame).shape == (900, 3)
+    assert model.classes_.tolist() == ["maybe", "no", "yes"]
+    assert model.score(frame, names) > 0.5
+    assert model.feature_names_in_.tolist() == ["a", "b"]
+    thin = AggregatedMoEClassifier(MoEClassifier(2, start=z), 3).fit(sparse.csr_array(X), names)
+    assert thin.predict(sparse.csr_array(X)).shape == (900,)
+
+
+def test_scikit_learn_tools_take_it():
+    model = AggregatedMoERegressor(MoERegressor(2), 2, support_size=200)
+    assert cross_val_score(model, X[:300], Y[:300], cv=2).shape == (2,)
+    with pytest.raises(NotFittedError):
+        clone(model).predict(X)
+
+
+def test_one_warning_for_all_local_fits():
+    short = MoERegressor(4, start=Z % 2, solver=EM(max_passes=2))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        AggregatedMoERegressor(short, 3).fit(X, Y)
+    assert [w.category for w in caught] == [ConvergenceWarning]
+    assert "3 of 3 local fits ended as MAX_PASSES" in str(caught[0].message)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "median"}, "method must be one of"),
+        ({"n_partitions": 0}, "n_partitions must be an integer from 1 to 600"),
+        ({"refine_rounds": -1}, "refine_rounds must be"),
+        ({"refine_step": "none"}, "refine_step must be"),
+        ({"support": "columns"}, "support must be"),
+        ({"estimator": MoERegressor(4, start=Z, gate="constant")}, "softmax gate"),
+    ],
+)
+def test_wrong_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        AggregatedMoERegressor(**{"estimator": LOCAL, **settings}).fit(X, Y)
+
+
+def test_labels_that_do_not_match_are_refused():
+    with pytest.raises(ValueError, match="one label per row"):
+        AggregatedMoERegressor(LOCAL).fit(X, Y, partitions=LABELS[:-1])
