@@ -73,6 +73,7 @@ _PUBLIC = {
     "GroupLasso": "mixexp.penalties",
     "Penalty": "mixexp.penalties",
     "EM": "mixexp.em.driver",
+    "GPU": "mixexp.em.device",
     "OnlineEM": "mixexp.em.online_em",
     "MultiStart": "mixexp.em.start",
     "Status": "mixexp.em.status",

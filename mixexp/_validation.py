@@ -9,11 +9,29 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
+from .em.device import DeviceMatrix, on_device, to_host
+
 ROW_INPUTS = ("offset", "exposure", "trials")
 
 
 def check_X_y(estimator, X, y, *, multi_output, numeric):
-    """Validated X (float32 or float64, any layout, or CSR) and y as given by the user."""
+    """Validated X (float32 or float64, any layout, or CSR) and y as given by the user.
+
+    X on a device stays there, as a `DeviceMatrix`.
+    """
+    if isinstance(X, DeviceMatrix):
+        _check_on_device(X)
+        # what is checked of y and counted of the rows needs no columns
+        stand_in = np.broadcast_to(np.zeros(1), (len(X), 1))
+        settings = {"multi_output": multi_output, "numeric": numeric}
+        _, y = check_X_y(estimator, stand_in, to_host(y), **settings)
+        estimator.n_features_in_ = X.shape[1]
+        return X, y
+    if on_device(X):
+        raise ValueError(
+            f"{type(estimator).__name__} needs X on the host; got an array on a CUDA device: "
+            "bring X to the host by cupy.asnumpy(X)."
+        )
     _refuse_dates(X)
     if numeric:
         _refuse_text(y)
@@ -35,7 +53,8 @@ def check_X_y(estimator, X, y, *, multi_output, numeric):
 
 
 def check_X(estimator, X):
-    """Validated X for a fitted estimator."""
+    """Validated X for a fitted estimator, on the host."""
+    X = to_host(X)
     _refuse_dates(X)
     try:
         return validate_data(
@@ -44,6 +63,19 @@ def check_X(estimator, X):
     except ValueError as error:
         _explain_text(error, X)
         raise
+
+
+def _check_on_device(X):
+    """Refuse missing values and infinities, which one reading on the device finds."""
+    xp = X.xp
+    with X.device:
+        for start in range(0, len(X), 2**20):
+            finite = xp.isfinite(X.block(slice(start, start + 2**20))).all()
+            if not bool(xp.asnumpy(finite)):
+                raise ValueError(
+                    "X on the device contains NaN or infinity. Fill missing values in, or leave "
+                    "these rows out."
+                )
 
 
 def _refuse_text(y):
@@ -108,6 +140,8 @@ def check_weight(sample_weight, X):
     """(n,) float64 weights or None; negative, missing or all-zero weights are refused."""
     if sample_weight is None:
         return None
+    sample_weight = to_host(sample_weight)
+    X = np.empty((len(X), 0)) if isinstance(X, DeviceMatrix) else X
     weight = _check_sample_weight(
         sample_weight, X, dtype=np.float64, ensure_non_negative=True, copy=False
     )
@@ -120,6 +154,7 @@ def check_row_input(values, name, n, *, positive=False, whole=False):
     """(n,) float64 row-wise input such as an offset, an exposure or the trials."""
     if values is None:
         return None
+    values = to_host(values)
     if np.ndim(values) == 0:
         values = np.full(n, values)
     values = check_array(values, ensure_2d=False, dtype=np.float64, input_name=name).ravel()

@@ -13,12 +13,15 @@ import functools
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
+from mixexp.em.device import GPU, DeviceMatrix, DeviceRows
 from mixexp.kernels.gpu_twins import TWINS
 
 COMPILER = shutil.which("g++") or shutil.which("c++")
@@ -79,6 +82,9 @@ class DeviceArray:
 
     def astype(self, dtype, copy=True):
         return self._new(self._host.astype(dtype, copy=copy))
+
+    def copy(self):
+        return self._new(self._host.copy())
 
     def sum(self, axis=None, dtype=None):
         return self._new(self._host.sum(axis=axis, dtype=dtype))
@@ -223,3 +229,24 @@ def _compiled(code, name, options):
         drive(ctypes.c_uint(grid[0]), ctypes.c_uint(block[0]), *map(argument, arguments))
 
     return call
+
+
+def on_device(xp, rows, **settings):
+    """The rows with X on the device, in its layout as far as the device keeps that."""
+    X = DeviceArray(rows.X, xp) if isinstance(xp, DeviceTwin) else xp.asarray(rows.X)
+    return DeviceRows(DeviceMatrix(X, GPU(**settings), xp), *rows[1:])
+
+
+def module(place, monkeypatch):
+    """The twin in the place of CuPy, or CuPy itself; skips where there is no device."""
+    if place == "twin":
+        twin = DeviceTwin(compiled=COMPILER is not None)
+        monkeypatch.setitem(sys.modules, "cupy", twin)
+        return twin
+    cupy = pytest.importorskip("cupy")
+    if not cupy.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return cupy
+
+
+PLACES = ["twin", pytest.param("device", marks=pytest.mark.gpu)]

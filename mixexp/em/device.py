@@ -13,8 +13,10 @@ import numpy as np
 from .._component import Component
 from ..kernels import gpu
 from .rows import Rows
+from .starts.keys import column_keys, combined, hash_rows
 
 OLDEST = 14  # major version of CuPy
+GIB = 2**30
 SHARE = 0.8  # of the free memory that an engine plans with
 INSTALL = "pip install 'mixexp[gpu12]' for CUDA 12, or 'mixexp[gpu13]' for CUDA 13"
 
@@ -155,3 +157,39 @@ def hash_columns(X: DeviceMatrix, keys):
                 for start in range(0, len(X), step)
             ]
         )
+
+
+@hash_rows.register
+def _(rows: DeviceRows):
+    keys = column_keys(rows)
+    of_X = hash_columns(rows.X, keys[: rows.X.shape[1]])
+    return combined(rows, keys, lambda block: of_X[block])
+
+
+def rows_of(X, *others) -> Rows:
+    """`Rows` of the kind that X asks for."""
+    kind = DeviceRows if isinstance(X, DeviceMatrix) else Rows
+    return kind(X, *others)
+
+
+def placed(rows: Rows, settings: GPU | None) -> Rows:
+    """The rows where passes shall run: on the device for settings of it, else as they are.
+
+    Raises
+    ------
+    ValueError
+        Where X does not fit into the memory of the device.
+    """
+    if settings is None or isinstance(rows, DeviceRows):
+        return rows
+    xp = array_module()
+    if settings.stream:
+        return DeviceRows(DeviceMatrix(rows.X, settings, xp), *rows[1:])
+    free = settings.budget(xp)
+    if rows.X.nbytes > free:
+        raise ValueError(
+            f"engine='gpu': X holds {rows.X.nbytes / GIB:.2g} GiB, and {free / GIB:.2g} GiB of the "
+            "device may be taken. engine=GPU(stream=True) leaves X on the host and copies it block "
+            "by block in every pass; or use float32, or engine='memory'."
+        )
+    return DeviceRows(DeviceMatrix(xp.asarray(rows.X), settings, xp), *rows[1:])

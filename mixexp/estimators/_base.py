@@ -21,6 +21,7 @@ from .._validation import (
     check_X,
     row_inputs,
 )
+from ..em.device import rows_of, to_host
 from ..em.driver import EM
 from ..em.fitting import Fit, fit_rows
 from ..em.model import MoEModel
@@ -34,6 +35,7 @@ from ..experts.degree import monomial_names, with_monomials
 from ..gates import Gate
 from ..penalties import MANY_ROWS, with_checked_penalty
 from ._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
+from ._device import DeviceMixin, check_engine
 from ._groups import GroupsMixin
 from ._inference import InferenceMixin
 from ._joint import JointMixin
@@ -53,6 +55,7 @@ BLOCK = 65536  # rows predicted at a time
 class BaseMoE(
     InferenceMixin,
     JointMixin,
+    DeviceMixin,
     GroupsMixin,
     StartMixin,
     OnlineMixin,
@@ -118,7 +121,7 @@ class BaseMoE(
         X, target = self._check_data(X, y, expert)
         weight = self._weights(check_weight(sample_weight, X), y)
         offset, trials = row_inputs(expert, X.shape[0], **inputs)
-        rows = Rows(X, target, weight, offset, trials)
+        rows = rows_of(X, target, weight, offset, trials)
         rows = rows if expert.classifies else silent_rows(rows)
         expert = on_intervals(expert) if isinstance(y, Intervals) else expert
         expert.check_target(rows.y, rows.trials)
@@ -144,6 +147,7 @@ class BaseMoE(
 
     @with_callbacks
     def _fit(self, X, y, sample_weight, **inputs):
+        X, y, sample_weight, inputs = self._as_placed(X, y, sample_weight, inputs)
         gate, expert, given_rows = self._checked(X, y, sample_weight, **inputs)
         rows = compact(given_rows)
         model = self._model(gate, expert, rows)
@@ -151,6 +155,7 @@ class BaseMoE(
             likelihood = inputs.get("prior_likelihood", "evidential")
             model = model._replace(prior_likelihood=likelihood)
         model = model._replace(grouped=inputs.get("groups") is not None)
+        rows = self._on_engine(model, rows, X)
         start, given = self._start(model, given_rows, rows, inputs.get("groups"))
         tasks = FitTasks(
             self,
@@ -186,8 +191,7 @@ class BaseMoE(
     def _parts(self):
         gate = resolve(self.gate, GATES, "gate")
         expert = resolve_expert(self.expert)
-        if self.engine not in ("auto", "memory"):
-            raise ValueError(f"engine must be 'auto' or 'memory'; got {self.engine!r}.")
+        check_engine(self.engine)
         self._check_solver(gate, expert)
         self._check_expert(expert)
         return gate, expert
@@ -280,7 +284,7 @@ class BaseMoE(
         X = self._with_monomials(check_X(self, X), self._model_.expert)
         offset, trials = row_inputs(self._model_.expert, X.shape[0], **inputs)
         m = len(self._model_.scaling.y_scale)
-        target = np.zeros((X.shape[0], m)) if y is None else self._target(y, X.shape[0])
+        target = np.zeros((X.shape[0], m)) if y is None else self._target(to_host(y), X.shape[0])
         return Rows(X, target, None, offset, trials)
 
     def _map(self, rows: Rows, function, size=BLOCK):

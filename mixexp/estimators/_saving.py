@@ -18,6 +18,7 @@ from .._persistence import (
     namedtuple_to_tree,
     save_tree,
 )
+from ..em.device import GPU
 from ..em.driver import EM
 from ..em.model import MoEModel
 from ..em.online import OnlineState
@@ -49,6 +50,7 @@ def known_classes() -> dict[str, type]:
         BLoMERegressor,
         ContextualMoERegressor,
         EM,
+        GPU,
         OnlineEM,
         MultiStart,
         MoEParams,

@@ -74,6 +74,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     (150, 3)
     """
 
+    takes_device = True
+
     def __init__(
         self,
         n_experts=2,

@@ -55,7 +55,8 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
         which is its own ``MultiStart`` where it has one.
     solver : EM or None
         Tolerances, limits, acceleration, checkpoints.
-    engine : {"auto", "memory"}, default="auto"
+    engine : {"auto", "memory", "gpu"} or GPU, default="auto"
+        Where passes over the rows run: "auto" is a GPU for CuPy arrays and the host for all others.
     warm_start : bool, default=False
         Begin a further `fit` at the parameters of the last one.
     n_jobs : int or None
@@ -112,6 +113,8 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
     >>> model.predict(X).shape
     (88,)
     """
+
+    takes_device = True
 
     def fit(
         self,

@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...kernels import gpu
-from ..device import DeviceRows
+from ..device import GIB, DeviceRows
 
 MOST = 2**20  # rows of a block
-GIB = 2**30
 
 
 class DeviceBlock(NamedTuple):

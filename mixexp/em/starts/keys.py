@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from scipy import sparse
 
@@ -24,6 +26,7 @@ def keyed_uniform(key, seed: int):
     return ((mix(key ^ salt) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
 
+@functools.singledispatch
 def hash_rows(rows: Rows):
     """(n,) uint64: a hash of every row's values; the weight is not among them.
 
@@ -31,18 +34,29 @@ def hash_rows(rows: Rows):
     dense copy have the same hash. A missing offset equals an offset of zero. Rows of different
     priors of the experts differ.
     """
+    keys = column_keys(rows)
+    of_X = keys[: rows.X.shape[1]]
+    return combined(rows, keys, lambda block: _hash_matrix(rows.X[block], of_X))
+
+
+def column_keys(rows: Rows):
+    """uint64 keys of the columns of X, of y, of offset and trials, and of the prior."""
+    columns = rows.X.shape[1] + rows.y.shape[1]
+    columns += 2 + (0 if rows.prior is None else rows.prior.shape[1])
+    return mix((np.arange(columns, dtype=np.uint64) + np.uint64(1)) * _GOLDEN)
+
+
+def combined(rows: Rows, keys, hashes_of_X):
+    """The hashes of rows, from those of their columns of X, block by block."""
     p, m = rows.X.shape[1], rows.y.shape[1]
-    K = 0 if rows.prior is None else rows.prior.shape[1]
-    keys = mix((np.arange(p + m + 2 + K, dtype=np.uint64) + np.uint64(1)) * _GOLDEN)
     out = np.empty(rows.n, dtype=np.uint64)
     for block in blocks(rows.n):
-        part = rows.take(block)
-        total = _hash_matrix(part.X, keys[:p]) + _hash_dense(part.y, keys[p : p + m])
-        for extra, key in ((part.offset, keys[p + m]), (part.trials, keys[p + m + 1])):
+        total = hashes_of_X(block) + _hash_dense(rows.y[block], keys[p : p + m])
+        for extra, key in ((rows.offset, keys[p + m]), (rows.trials, keys[p + m + 1])):
             if extra is not None:
-                total = total + _hash_values(extra, key)
-        if part.prior is not None:
-            total = total + _hash_dense(part.prior, keys[p + m + 2 :])
+                total = total + _hash_values(extra[block], key)
+        if rows.prior is not None:
+            total = total + _hash_dense(rows.prior[block], keys[p + m + 2 :])
         out[block] = mix(total)
     return out
 

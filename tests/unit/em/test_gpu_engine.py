@@ -14,7 +14,7 @@ from mixexp.em.engines import GpuEngine, MemoryEngine, engine_for
 from mixexp.em.params import concatenate, tree_map
 from mixexp.kernels import gpu
 from tests.contracts.cases import batch, links, model_of, problem, some_params
-from tests.device_twin import COMPILER, DeviceTwin
+from tests.device_twin import PLACES, DeviceTwin, module, on_device
 
 PAIRS = [
     (gate, family, link)
@@ -34,15 +34,13 @@ VARIANTS = {
 @pytest.fixture
 def twin(monkeypatch):
     """The twin of CuPy in its place; kernels are their own sources where there is a compiler."""
-    module = DeviceTwin(compiled=COMPILER is not None)
-    monkeypatch.setitem(sys.modules, "cupy", module)
-    return module
+    return module("twin", monkeypatch)
 
 
-def on_twin(twin, rows, **settings):
-    """The rows as a user would bring them: X keeps its layout."""
-    X = twin.ndarray(rows.X, twin)
-    return DeviceRows(DeviceMatrix(X, GPU(**settings)), *rows[1:])
+@pytest.fixture(params=PLACES)
+def xp(request, monkeypatch):
+    """The twin, and CuPy itself for tests that count nothing."""
+    return module(request.param, monkeypatch)
 
 
 def streamed(rows, **settings):
@@ -62,42 +60,42 @@ def assert_same_pass(one, other, rtol=1e-12):
 
 
 @pytest.mark.parametrize("gate, family, link", PAIRS)
-def test_passes_are_those_in_memory(twin, gate, family, link):
+def test_passes_are_those_in_memory(xp, gate, family, link):
     case = problem(gate, family, link, n=300)
     model = model_of(case, K=3)
     params = two_sets(model, case.rows)
-    engine = engine_for(on_twin(twin, case.rows), model)
+    engine = engine_for(on_device(xp, case.rows), model)
     assert isinstance(engine, GpuEngine)
     assert_same_pass(engine.run(model, params), MemoryEngine(case.rows, model).run(model, params))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_passes_of_any_rows(twin, variant):
+def test_passes_of_any_rows(xp, variant):
     case = problem("softmax", "gaussian", n=300, p=3)
     rows = VARIANTS[variant](case.rows, np.random.default_rng(4))
     model = model_of(case._replace(rows=rows), K=3)
     params = two_sets(model, rows)
-    engine = GpuEngine(on_twin(twin, rows), model)
+    engine = GpuEngine(on_device(xp, rows), model)
     assert_same_pass(engine.run(model, params), MemoryEngine(rows, model).run(model, params))
 
 
-def test_gate_and_experts_of_different_columns(twin):
+def test_gate_and_experts_of_different_columns(xp):
     case = problem("softmax", "poisson", n=300, p=4)
     model = model_of(case, K=3)._replace(
         gate_columns=np.array([2, 0]), expert_columns=np.array([3, 1, 0])
     )
     params = two_sets(model, case.rows)
-    engine = GpuEngine(on_twin(twin, case.rows), model)
+    engine = GpuEngine(on_device(xp, case.rows), model)
     assert_same_pass(engine.run(model, params), MemoryEngine(case.rows, model).run(model, params))
 
 
-def test_float32_rows_give_the_sums_that_matter_in_float64(twin):
+def test_float32_rows_give_the_sums_that_matter_in_float64(xp):
     """Products for Gram matrices are float32; everything that a fixed point depends on is not."""
     case = problem("softmax", "gaussian", n=5000, p=4)
     rows = case.rows._replace(X=case.rows.X.astype(np.float32))
     model = model_of(case._replace(rows=rows), K=3)
     params = two_sets(model, rows)
-    found = GpuEngine(on_twin(twin, rows), model).run(model, params)
+    found = GpuEngine(on_device(xp, rows), model).run(model, params)
     exact = MemoryEngine(rows, model).run(model, params)
     assert_same_pass(found, exact, rtol=3e-6)
     rest = [
@@ -118,7 +116,7 @@ def test_a_pass_moves_parameters_up_and_statistics_down(twin, n, sets):
     case = problem("softmax", "binomial", n=n)
     model = model_of(case, K=3)
     params = tree_map(lambda leaf: leaf[:sets], two_sets(model, case.rows))
-    engine = GpuEngine(on_twin(twin, case.rows), model)
+    engine = GpuEngine(on_device(twin, case.rows), model)
     twin.clear()
     result = engine.run(model, params)
     K, q, T = 3, 3, 6
@@ -141,17 +139,31 @@ def budget_for(rows, model, tiles, keep):
 
 
 @pytest.mark.parametrize("tiles, keep", [(3, True), (2, False), (1, False)])
-def test_blocks_are_sized_to_the_memory(twin, tiles, keep):
+def test_blocks_are_sized_to_the_memory(xp, tiles, keep):
     case = problem("softmax", "gaussian", n=9000)
     rows = case.rows._replace(weight=np.random.default_rng(1).uniform(0, 2, 9000))
     model = model_of(case._replace(rows=rows), K=3)
     params = two_sets(model, rows)
-    engine = GpuEngine(on_twin(twin, rows, memory=budget_for(rows, model, tiles, keep)), model)
+    engine = GpuEngine(on_device(xp, rows, memory=budget_for(rows, model, tiles, keep)), model)
     blocks = engine.kernel.blocks
     assert blocks.kept == keep and blocks.size == tiles * gpu.TILE
-    twin.clear()
     assert_same_pass(engine.run(model, params), MemoryEngine(rows, model).run(model, params))
-    assert len(twin.up) == len(twin.down) == 1
+
+
+def test_every_pass_of_a_run_moves_one_array_up_and_one_down(twin):
+    case = problem("softmax", "gaussian", n=9000)
+    model = model_of(case, K=3)
+    memory = budget_for(case.rows, model, 1, False)  # whatever designs are made anew
+    engine = GpuEngine(on_device(twin, case.rows, memory=memory), model)
+    moved = []
+    twin.clear()
+
+    def count(state):
+        moved.append((len(twin.up), len(twin.down), sum(twin.up), sum(twin.down)))
+
+    EM(max_passes=5, tol=0).run(model, batch(some_params(model, case.rows)), engine, callback=count)
+    assert [one[:2] for one in moved] == [(i, i) for i in range(1, 6)]
+    assert len({(up / i, down / i) for i, _, up, down in moved}) == 1
 
 
 def test_streamed_rows_move_once_a_pass(twin):
@@ -170,7 +182,7 @@ def test_too_little_memory_is_an_error(twin):
     case = problem("softmax", "gaussian", n=9000)
     model = model_of(case, K=3)
     with pytest.raises(ValueError, match=r"GiB of the device .* engine=GPU\(stream=True\)"):
-        GpuEngine(on_twin(twin, case.rows, memory=400_000), model)
+        GpuEngine(on_device(twin, case.rows, memory=400_000), model)
     with pytest.raises(ValueError, match=r"fewer columns or experts, or engine='memory'\.$"):
         GpuEngine(streamed(case.rows, memory=400_000), model)
 
@@ -181,13 +193,13 @@ def test_pairs_without_a_pass_are_refused_by_name(twin, gate, family):
     model = model_of(case)
     names = f"{type(case.gate).__name__} over {type(case.expert).__name__}.*engine='memory'"
     with pytest.raises(ValueError, match=names):
-        GpuEngine(on_twin(twin, case.rows), model)
+        GpuEngine(on_device(twin, case.rows), model)
 
 
 def test_parameters_of_another_shape_are_refused(twin):
     case = problem("softmax", "gaussian")
     model = model_of(case)
-    engine = GpuEngine(on_twin(twin, case.rows), model)
+    engine = GpuEngine(on_device(twin, case.rows), model)
     other = model_of(problem("softmax", "gaussian", p=3))
     params = batch(some_params(other, problem("softmax", "gaussian", p=3).rows))
     with pytest.raises(ValueError, match="coefficients of 4 and 4 columns for designs of 3 and 3"):
@@ -195,22 +207,22 @@ def test_parameters_of_another_shape_are_refused(twin):
 
 
 @pytest.mark.parametrize("gate, family, link", PAIRS)
-def test_runs_are_those_in_memory(twin, gate, family, link):
+def test_runs_are_those_in_memory(xp, gate, family, link):
     """Parameters and path of a run from one start; rounding alone tells the engines apart."""
     case = problem(gate, family, link, n=300)
     model = model_of(case)
     start = batch(model.from_responsibilities(case.rows, np.eye(2)[case.labels()][None]))
     start = tree_map(lambda leaf: leaf[0], start)
     solver = EM(max_passes=12)
-    twin_run = solver.run(model, start, GpuEngine(on_twin(twin, case.rows), model))
+    twin_run = solver.run(model, start, GpuEngine(on_device(xp, case.rows), model))
     run = solver.run(model, start, MemoryEngine(case.rows, model))
     assert_allclose(np.array(twin_run.path), np.array(run.path), rtol=1e-9)
     tree_map(lambda a, b: assert_allclose(a, b, rtol=1e-6, atol=1e-6), twin_run.params, run.params)
 
 
-def test_rows_come_back_block_by_block(twin):
+def test_rows_come_back_block_by_block(xp):
     case = problem("softmax", "gaussian", n=300)
-    rows = on_twin(twin, case.rows)
+    rows = on_device(xp, case.rows)
     assert_array_equal(rows.take(slice(10, 20)).X, case.rows.X[10:20])
     assert_array_equal(rows.take(np.array([5, 2])).X, case.rows.X[[5, 2]])
     with pytest.raises(TypeError, match="without being asked"):
