@@ -9,6 +9,9 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "MoERegressor": "mixexp.estimators",
     "MoEClassifier": "mixexp.estimators",
+    "ArrayDataset": "mixexp.sources",
+    "BlockDataset": "mixexp.sources",
+    "FileDataset": "mixexp.sources",
     "GLoMERegressor": "mixexp.estimators",
     "BLoMERegressor": "mixexp.estimators",
     "MixedEffectsMoERegressor": "mixexp.estimators",

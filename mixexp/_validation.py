@@ -10,8 +10,18 @@ import pandas as pd
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
 from .em.device import DeviceMatrix, on_device, to_host
+from .sources import Source
 
 ROW_INPUTS = ("offset", "exposure", "trials")
+
+
+def refuse_dataset(X, what: str):
+    """Refuse a dataset of blocks where rows in memory are needed."""
+    if isinstance(X, Source):
+        raise ValueError(
+            f"{what} needs rows in memory; got {type(X).__name__}. Go through its blocks, "
+            "such as [model.predict(block.X) for block in dataset.blocks()]."
+        )
 
 
 def check_X_y(estimator, X, y, *, multi_output, numeric):
@@ -19,6 +29,7 @@ def check_X_y(estimator, X, y, *, multi_output, numeric):
 
     X on a device stays there, as a `DeviceMatrix`.
     """
+    refuse_dataset(X, type(estimator).__name__)
     if isinstance(X, DeviceMatrix):
         _check_on_device(X)
         # what is checked of y and counted of the rows needs no columns
@@ -54,6 +65,7 @@ def check_X_y(estimator, X, y, *, multi_output, numeric):
 
 def check_X(estimator, X):
     """Validated X for a fitted estimator, on the host."""
+    refuse_dataset(X, "This method")
     X = to_host(X)
     _refuse_dates(X)
     try:

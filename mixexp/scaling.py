@@ -60,32 +60,79 @@ def design(X, columns, scaling: Scaling):
     return out
 
 
-def moments(A, weight):
-    """Weighted column means and standard deviations of an (n, p) array, ``inf`` where constant."""
-    total, mean, square = 0.0, np.zeros(A.shape[1]), np.zeros(A.shape[1])
-    for block in blocks(A.shape[0]):
-        part = A[block]
-        w = np.ones(part.shape[0]) if weight is None else weight[block]
+class Moments(NamedTuple):
+    """Weight, weighted means and sums of squared deviations of columns: what blocks add up to."""
+
+    mass: float
+    mean: np.ndarray
+    square: np.ndarray
+
+    @classmethod
+    def of(cls, part, weight) -> Moments:
+        """Those of a block of rows, dense or sparse; ``weight`` (n,) or None."""
+        w = np.ones(part.shape[0]) if weight is None else weight
         mass = w.sum()
         if mass == 0:
-            continue
+            return cls(0.0, np.zeros(part.shape[1]), np.zeros(part.shape[1]))
         if sparse.issparse(part):
             part = part.astype(np.float64)
-            part_mean = (part.T @ w) / mass
-            part_square = (part.power(2).T @ w) - mass * part_mean**2
-        else:
-            part = np.asarray(part, dtype=np.float64)
-            part_mean = w @ part / mass
-            part_square = w @ (part - part_mean) ** 2
-        # Chan, Golub and LeVeque (1983): pairwise update of means and sums of squares
-        difference = part_mean - mean
-        merged = total + mass
-        mean = mean + difference * (mass / merged)
-        square = square + part_square + difference**2 * (total * mass / merged)
-        total = merged
-    scale = np.sqrt(np.maximum(square, 0) / total)
-    constant = scale <= 1e-13 * np.abs(mean)
-    return mean, np.where(constant | (scale == 0), np.inf, scale)
+            mean = (part.T @ w) / mass
+            return cls(mass, mean, (part.power(2).T @ w) - mass * mean**2)
+        part = np.asarray(part, dtype=np.float64)
+        mean = w @ part / mass
+        return cls(mass, mean, w @ (part - mean) ** 2)
+
+    def merged(self, other: Moments) -> Moments:
+        """Those of both: the pairwise update of Chan, Golub and LeVeque (1983)."""
+        if other.mass == 0 or self.mass == 0:
+            return self if other.mass == 0 else other
+        difference = other.mean - self.mean
+        mass = self.mass + other.mass
+        return Moments(
+            mass,
+            self.mean + difference * (other.mass / mass),
+            self.square + other.square + difference**2 * (self.mass * other.mass / mass),
+        )
+
+    def mean_and_scale(self):
+        """(p,) means and standard deviations, ``inf`` where constant."""
+        scale = np.sqrt(np.maximum(self.square, 0) / self.mass)
+        constant = scale <= 1e-13 * np.abs(self.mean)
+        return self.mean, np.where(constant | (scale == 0), np.inf, scale)
+
+
+class ColumnSummary:
+    """What stands for X where the rows are elsewhere: moments of its columns, and its first rows.
+
+    It is indexed as X is, by columns or by a slice of the first rows, and has no other rows.
+    """
+
+    def __init__(self, moments: Moments, head: np.ndarray, n: int):
+        self.moments, self.head, self.n = moments, head, n
+
+    @property
+    def shape(self):
+        return self.n, len(self.moments.mean)
+
+    def __getitem__(self, key):
+        if isinstance(key, tuple) and key[0] == slice(None):
+            own = self.moments._replace(
+                mean=self.moments.mean[key[1]], square=self.moments.square[key[1]]
+            )
+            return ColumnSummary(own, self.head[:, key[1]], self.n)
+        if isinstance(key, slice) and not key.start and min(key.stop, self.n) <= len(self.head):
+            return self.head[key]
+        raise IndexError("Only columns and the first rows are known of rows that are elsewhere.")
+
+
+def moments(A, weight):
+    """Weighted column means and standard deviations of an (n, p) array, ``inf`` where constant."""
+    if isinstance(A, ColumnSummary):
+        return A.moments.mean_and_scale()
+    total = Moments(0.0, np.zeros(A.shape[1]), np.zeros(A.shape[1]))
+    for block in blocks(A.shape[0]):
+        total = total.merged(Moments.of(A[block], None if weight is None else weight[block]))
+    return total.mean_and_scale()
 
 
 def rescale_linear(coef, columns, old: Scaling, new: Scaling):

@@ -33,7 +33,7 @@ BESIDE: dict[str, frozenset[str]] = {
     "_component": frozenset(),
     "_part": frozenset({"_component"}),
     "_persistence": frozenset({"_component"}),
-    "_validation": frozenset({"_component", "em"}),
+    "_validation": frozenset({"_component", "em", "sources"}),
     "datasets": frozenset(),
     "neural": frozenset({"_component", "_persistence", "_validation", "datasets"}),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from .rows import Rows, blocks
 KIND = "checkpoint"
 
 
-def fingerprint(rows: Rows, description: str) -> str:
+@functools.singledispatch
+def fingerprint(rows: Rows | Any, description: str) -> str:
     """SHA-256 of the rows' values and of what is fitted to them."""
     digest = hashlib.sha256(description.encode())
     part: Any

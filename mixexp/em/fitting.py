@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -20,8 +21,8 @@ from .informed import informed_start
 from .known import check_possible, known_gate_start
 from .model import MoEModel
 from .params import MoEParams, stack, take
-from .regular import count_rows, count_units, is_regular
-from .rows import Rows, blocks, columns_with_density
+from .regular import is_regular
+from .rows import Rows, columns_with_density
 from .separation import separates
 from .start import Optimum, StartResult
 from .status import Status
@@ -271,7 +272,7 @@ def _watch(checkpoint, found, model, callback):
 
 
 def _found_again(extra, model, rows) -> StartResult:
-    template = stack([model.initial(rows)])
+    template = stack([model.initial(rows.example)])
     params = take(model.unpack(extra["start"][None, :], template), 0)
     return StartResult(params, [Optimum(**fields) for fields in extra["optima"]])
 
@@ -279,8 +280,9 @@ def _found_again(extra, model, rows) -> StartResult:
 def _judge(model, engine, result, optima) -> Fit:
     final = engine.run(model, result.params)
     params = take(result.params, 0)
-    row_mass, units = final.statistics.expert.mass[0], count_units(engine.rows)
-    regular = bool(is_regular(model, params, row_mass, count_rows(engine.rows)))
+    rows = engine.rows
+    row_mass, units = final.statistics.expert.mass[0], rows.counted_units
+    regular = bool(is_regular(model, params, row_mass, rows.counted_rows))
     status = result.status[0]
     if status is Status.CONVERGED:
         if not regular:
@@ -288,13 +290,9 @@ def _judge(model, engine, result, optima) -> Fit:
         elif separates(model, engine, params.gate, take(final.statistics.gate, 0), units):
             status = Status.SEPARATED
 
-    def block_sums(rows):
-        resp = model.responsibilities(params, rows)[rows.first]
-        return np.concatenate([entropies(resp, rows.unit_weight), rows.unit_weight @ resp])
-
-    soft, hard, *sizes = np.sum(engine.rows_map(block_sums), axis=0)
-    mass = row_mass if engine.rows.group is None else np.array(sizes)
-    counted = _identified(model, engine.rows, params)
+    soft, hard, *sizes = rows.summed(functools.partial(_block_sums, model, params))
+    mass = row_mass if rows.group is None else np.array(sizes)
+    counted = _identified(model, rows, params)
     summary = FitSummary(
         float(final.loglik[0]),
         int(model.n_free(counted)),
@@ -303,8 +301,8 @@ def _judge(model, engine, result, optima) -> Fit:
         hard,
         **counts(model, counted),
         joint=model.gate.joint,
-        conditional_loglik=_conditional(model, engine, params) if model.gate.joint else None,
-        n_rows=None if engine.rows.group is None else _row_weight(engine.rows),
+        conditional_loglik=_conditional(model, rows, params) if model.gate.joint else None,
+        n_rows=None if rows.group is None else _row_weight(rows),
     )
     path = np.array(result.path)[:, 0]
     return Fit(
@@ -318,6 +316,12 @@ def _judge(model, engine, result, optima) -> Fit:
         regular,
         optima,
     )
+
+
+def _block_sums(model, params, rows):
+    """Entropies of a block's responsibilities, soft and hard, and the weights of the experts."""
+    resp = model.responsibilities(params, rows)[rows.first]
+    return np.concatenate([entropies(resp, rows.unit_weight), rows.unit_weight @ resp])
 
 
 def _identified(model, rows, params: MoEParams) -> MoEParams:
@@ -350,8 +354,12 @@ def _kept(rows, columns):
 
 def _kept_in_design(model, rows):
     """The same of a gate whose methods see other columns than the standardised ones."""
-    parts = [model.gate_design(rows.X[block])[:, 1:] for block in blocks(rows.n)]
-    return _kept(rows._replace(X=np.concatenate(parts)), np.arange(len(model.gate_columns)))
+    seen = rows.mapped(functools.partial(_with_gate_design, model))
+    return _kept(seen, np.arange(len(model.gate_columns)))
+
+
+def _with_gate_design(model, rows):
+    return rows._replace(X=model.gate_design(rows.X)[:, 1:])
 
 
 def _of_columns(part, own, kept):
@@ -363,13 +371,13 @@ def _of_columns(part, own, kept):
     return own._replace(coef=own.coef[..., np.concatenate([[True], kept])])
 
 
-def _conditional(model, engine, params) -> float:
+def _conditional(model, rows, params) -> float:
     """Weighted log-likelihood of y given x under a joint fit."""
+    return float(rows.summed(functools.partial(_weighted_log_prob, model, params)))
 
-    def total(rows):
-        return float(rows.unit_weight @ model.log_prob(params, rows))
 
-    return float(np.sum(engine.rows_map(total)))
+def _weighted_log_prob(model, params, rows):
+    return rows.unit_weight @ model.log_prob(params, rows)
 
 
 def _row_weight(rows) -> float:

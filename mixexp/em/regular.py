@@ -13,31 +13,10 @@ import numpy as np
 
 from .model import MoEModel
 from .params import take, tree_map
-from .rows import Rows
 
 SHARE = 0.05  # an expert with a scale of its own holds at least this share of the rows ...
 ROWS_CAP = 50.0  # ... or this many rows ...
 SHARE_CAP = 0.25  # ... or this part of an equal share, 1 / K, whichever is least
-
-
-def count_units(rows: Rows) -> float:
-    """How many units the sample amounts to: its total weight, but at least those of weight > 0.
-
-    A weight of 2 counts as two units; weights below one on average are read as relative weights.
-    """
-    if rows.weight is None:
-        return float(rows.n_units)
-    return max(rows.total_weight, float(np.count_nonzero(rows.unit_weight)))
-
-
-def count_rows(rows: Rows) -> float:
-    """How many rows the sample amounts to, as `count_units`.
-
-    They differ where units are groups: an expert's own parameters are determined by its rows.
-    """
-    if rows.weight is None:
-        return float(rows.n)
-    return max(float(rows.weight.sum()), float(np.count_nonzero(rows.weight)))
 
 
 def expert_parameters(model: MoEModel, params) -> int:
@@ -80,7 +59,7 @@ def is_regular(model: MoEModel, params, mass, units: float, ease: float = 1.0):
     mass : (K,) or (S, K) array
         Weights of the experts, sums of w r.
     units : float
-        `count_rows` of the rows: the mass is read as shares of it.
+        `Rows.counted_rows`: the mass is read as shares of it.
     ease : float
         Factor on the smallest allowed size; below one for the almost regular.
 

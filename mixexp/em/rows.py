@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
+from ..experts.target import Target
 from ..kernels.designs import weighted_grams
 from ..scaling import BLOCK, Scaling, blocks, design, moments
 
@@ -43,6 +45,16 @@ class Rows(NamedTuple):
         return self.X.shape[0]
 
     @property
+    def p(self) -> int:
+        """Columns of X."""
+        return self.X.shape[1]
+
+    @property
+    def m(self) -> int:
+        """Columns of y."""
+        return self.y.shape[1]
+
+    @property
     def total_weight(self) -> float:
         """Sum of the units' weights."""
         return float(self.n_units if self.weight is None else self.unit_weight.sum())
@@ -67,6 +79,60 @@ class Rows(NamedTuple):
     def unit_weight(self) -> np.ndarray:
         """(U,) weights of the units."""
         return np.ones(self.n_units) if self.weight is None else self.weight[self.first]
+
+    @property
+    def n_positive(self) -> int:
+        """Units of positive weight."""
+        return self.n_units if self.weight is None else int(np.count_nonzero(self.unit_weight))
+
+    @property
+    def counted_units(self) -> float:
+        """How many units the sample amounts to: its total weight, but at least `n_positive`.
+
+        A weight of 2 counts as two units; weights below one on average are read as relative ones.
+        """
+        return max(self.total_weight, float(self.n_positive))
+
+    @property
+    def counted_rows(self) -> float:
+        """The same of rows, where units are groups of them."""
+        if self.weight is None:
+            return float(self.n)
+        return max(float(self.weight.sum()), float(np.count_nonzero(self.weight)))
+
+    # --- what is asked of the rows as a whole, which rows that are elsewhere answer as well -------
+
+    @property
+    def example(self) -> Rows:
+        """Rows that show the shapes of all."""
+        return self
+
+    @property
+    def target(self) -> Target:
+        """What a family may learn from the target."""
+        return Target(self.y, self.weight)
+
+    def x_moments(self):
+        """(p,) means and standard deviations of X; the means of sparse columns are left at zero."""
+        mean, scale = moments(self.X, self.weight)
+        return np.zeros(self.p) if sparse.issparse(self.X) else mean, scale
+
+    def y_moments(self):
+        """(m,) means and standard deviations of what the offset leaves of the target."""
+        # what the offset explains says nothing about the scale of the experts
+        y = self.y if self.offset is None else self.y - self.offset[:, None]
+        return moments(y, self.weight)
+
+    def summed(self, function):
+        """``function(rows)`` summed over blocks of the rows."""
+        return functools.reduce(np.add, (function(self.take(block)) for block in self.blocks()))
+
+    def mapped(self, function) -> Rows:
+        """``function(rows)``: rows of other columns, made block by block."""
+        parts = [function(self.take(block)).X for block in self.blocks()]
+        return self._replace(X=np.concatenate(parts))
+
+    # ----------------------------------------------------------------------------------------
 
     def unit_sums(self, values):
         """(U, ...) sums within the units of row-wise values."""
@@ -105,24 +171,27 @@ class Rows(NamedTuple):
 INDEPENDENT = 1e-8  # share of a column's variance that the columns before it must leave
 
 
-def columns_with_density(rows: Rows, columns, independent: bool):
+def columns_with_density(rows: Rows | Any, columns, independent: bool):
     """The columns on which rows can have a density: those that vary.
 
     With ``independent`` also without exact linear combinations of the columns before them, unless
     there are too few rows to tell.
     """
-    scaling = standardisation(rows._replace(y=np.zeros((rows.n, 1))), False)
-    columns = np.asarray(columns)[np.isfinite(scaling.x_scale[columns])]
-    weight = np.ones(rows.n) if rows.weight is None else rows.weight
-    if not independent or np.count_nonzero(weight) <= len(columns) + 1:
+    x_mean, x_scale = rows.x_moments()
+    columns = np.asarray(columns)[np.isfinite(x_scale[columns])]
+    positive = rows.n if rows.weight is None else np.count_nonzero(rows.weight)
+    if not independent or positive <= len(columns) + 1:
         return columns
-    q = len(columns) + 1
-    gram = np.zeros((q, q))
-    for block in blocks(rows.n):
-        part = design(rows.X[block], columns, scaling)
-        gram += weighted_grams(part, weight[block][:, None])[0]
+    scaling = Scaling(x_mean, x_scale, np.zeros(1), np.ones(1))
+    gram = rows.summed(functools.partial(_row_gram, columns, scaling))
     mean = gram[0, 1:] / gram[0, 0]
     return columns[_independent(gram[1:, 1:] / gram[0, 0] - np.outer(mean, mean))]
+
+
+def _row_gram(columns, scaling, rows):
+    """(q, q) weighted Gram matrix of the rows' standardised columns behind a column of ones."""
+    weight = np.ones(rows.n) if rows.weight is None else rows.weight
+    return weighted_grams(design(rows.X, columns, scaling), weight[:, None])[0]
 
 
 def _independent(covariance):
@@ -151,15 +220,10 @@ def standardisation(rows: Rows, scale_target: bool, together: bool = False) -> S
 
     With ``together`` all responses have one scale: the root mean square of their own.
     """
-    p, m = rows.X.shape[1], rows.y.shape[1]
-    x_mean, x_scale = moments(rows.X, rows.weight)
-    if sparse.issparse(rows.X):
-        x_mean = np.zeros(p)
-    y_mean, y_scale = np.zeros(m), np.ones(m)
+    x_mean, x_scale = rows.x_moments()
+    y_mean, y_scale = np.zeros(rows.m), np.ones(rows.m)
     if scale_target:
-        # what the offset explains says nothing about the scale of the experts
-        y = rows.y if rows.offset is None else rows.y - rows.offset[:, None]
-        y_mean, y_scale = moments(y, rows.weight)
+        y_mean, y_scale = rows.y_moments()
     if together and np.isfinite(y_scale).any():
-        y_scale = np.full(m, np.sqrt(np.mean(y_scale[np.isfinite(y_scale)] ** 2)))
+        y_scale = np.full(rows.m, np.sqrt(np.mean(y_scale[np.isfinite(y_scale)] ** 2)))
     return Scaling(x_mean, x_scale, y_mean, np.where(np.isinf(y_scale), 1.0, y_scale))

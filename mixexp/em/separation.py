@@ -31,7 +31,7 @@ def separates(model, engine, params: Any, stats: Any, units: float) -> bool:
     if not steep.any():
         return False
     total = engine.total_weight
-    values, vectors = np.linalg.eigh(np.sum(engine.rows_map(functools.partial(_gram, model)), 0))
+    values, vectors = np.linalg.eigh(engine.rows.summed(functools.partial(_gram, model)))
     basis = vectors / np.sqrt(np.maximum(values / total, COLLINEAR))
     basis = basis[:, values > COLLINEAR * total]
     information = basis.T @ (information[steep] * (units / total)) @ basis

@@ -34,8 +34,9 @@ from ..experts import Expert, ExpertList
 from ..experts.degree import monomial_names, with_monomials
 from ..gates import Gate
 from ..penalties import MANY_ROWS, with_checked_penalty
+from ._blocked import BlockedMixin
 from ._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
-from ._device import DeviceMixin, check_engine
+from ._device import DeviceMixin
 from ._groups import GroupsMixin
 from ._inference import InferenceMixin
 from ._joint import JointMixin
@@ -56,6 +57,7 @@ class BaseMoE(
     InferenceMixin,
     JointMixin,
     DeviceMixin,
+    BlockedMixin,
     GroupsMixin,
     StartMixin,
     OnlineMixin,
@@ -100,11 +102,6 @@ class BaseMoE(
 
     # --- fitting ----------------------------------------------------------------------------
 
-    def _prepare(self, X, y, sample_weight, **inputs) -> tuple[MoEModel, Rows]:
-        """The model on standardised columns and the rows, from checked input."""
-        gate, expert, rows = self._checked(X, y, sample_weight, **inputs)
-        return self._model(gate, expert, rows), rows
-
     def _checked(
         self,
         X,
@@ -148,7 +145,7 @@ class BaseMoE(
     @with_callbacks
     def _fit(self, X, y, sample_weight, **inputs):
         X, y, sample_weight, inputs = self._as_placed(X, y, sample_weight, inputs)
-        gate, expert, given_rows = self._checked(X, y, sample_weight, **inputs)
+        gate, expert, given_rows = self._checked_for(X, y, sample_weight, **inputs)
         rows = compact(given_rows)
         model = self._model(gate, expert, rows)
         if rows.prior is not None:
@@ -191,7 +188,6 @@ class BaseMoE(
     def _parts(self):
         gate = resolve(self.gate, GATES, "gate")
         expert = resolve_expert(self.expert)
-        check_engine(self.engine)
         self._check_solver(gate, expert)
         self._check_expert(expert)
         return gate, expert
@@ -225,7 +221,7 @@ class BaseMoE(
         unit_weight = None if rows.weight is None else rows.unit_weight
         gate = gate.for_columns(rows.unit_X, self._gate_columns, unit_weight, int(self.n_experts))
         expert = self._by_position(expert, names[self._expert_columns])
-        expert = expert.for_target(rows.y, rows.weight, n_distinct)
+        expert = expert.for_target(rows.target, n_distinct)
         n_classes = len(getattr(self, "classes_", ()))
         expert = expert.for_classes(n_classes)
         scaling = scaling_for(expert, rows)
@@ -254,7 +250,7 @@ class BaseMoE(
 
     def _at(self, model, rows, vector):
         """Fitted attributes at a packed parameter vector, for callbacks."""
-        template = stack([model.initial(rows)])
+        template = stack([model.initial(rows.example)])
         params = take(model.unpack(vector[:1], template), 0)
         names = ["n_features_in_", "feature_names_in_", "classes_", "_gate_columns"]
         names += ["_expert_columns", "_monomials"]

@@ -21,12 +21,6 @@ def gpu_settings(engine) -> GPU | None:
     return GPU() if isinstance(engine, str) and engine == "gpu" else None
 
 
-def check_engine(engine) -> None:
-    """Refuse what is no engine."""
-    if not isinstance(engine, GPU) and engine not in ("auto", "memory", "gpu"):
-        raise ValueError(f"engine must be 'auto', 'memory', 'gpu' or GPU(...); got {engine!r}.")
-
-
 class DeviceMixin:
     """What estimators do with CuPy arrays, and with ``engine="gpu"``."""
 
@@ -73,9 +67,9 @@ class DeviceMixin:
         """
         on_it = isinstance(X, DeviceMatrix)
         settings = X.settings if on_it else gpu_settings(self.engine)
-        self.engine_ = "memory" if settings is None else "gpu"
         if settings is None:
             return rows
+        self.engine_ = "gpu"
         check_device(model, rows)
         if sparse.issparse(rows.X):
             raise ValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ..em.engines import MemoryEngine
+from ..em.engines import engine_for
 from ..em.fitting import fit_rows
 from ..em.params import stack
 from ..em.summary import FitSummary
@@ -127,7 +127,7 @@ class BLoMERegressor(GLoMERegressor):
         """Candidates from the residual covariances under the diagonal fit."""
         full = model._replace(expert=MultivariateGaussianExpert("full", degree=self.degree))
         params = full.rescale(first.params, model.scaling)
-        stats = MemoryEngine(rows, full).run(full, stack([params])).statistics.expert
+        stats = engine_for(rows, full).run(full, stack([params])).statistics.expert
         mass = stats.mass[0]
         return structure_candidates(stats.outer[0] / np.maximum(mass, 1e-12)[:, None, None], mass)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
@@ -15,6 +15,7 @@ from sklearn.utils.validation import column_or_1d
 from .._validation import check_X_y
 from ..em import predictive
 from ._base import BaseMoE
+from ._blocked import Codes, Labels
 from ._lazy import lazy, single
 from ._online import learns_online
 from ._settings import resolve_expert
@@ -110,7 +111,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
     def fit(
         self,
         X,
-        y,
+        y=None,
         sample_weight=None,
         *,
         groups=None,
@@ -194,6 +195,24 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         X, y = check_X_y(self, X, y, multi_output=False, numeric=False)
         check_classification_targets(y)
         self.classes_, codes = self._classes_of(y, order)
+        self._check_classes(expert, X.shape[1], order)
+        self._n_outputs = 0
+        return X, codes.astype(np.float64)[:, None]
+
+    def _blocked_codes(self, source, expert):
+        found = source.reduce(Labels.of, Labels.merged)
+        self.classes_ = found.classes
+        self._check_classes(expert, source.n_features)
+        if self.class_weight is None:
+            return Codes(self.classes_, None)
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
+            each = found.counts.sum() / (len(found.counts) * found.counts)
+        else:
+            each = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_)
+        return Codes(self.classes_, each)
+
+    def _check_classes(self, expert, p, order=None):
+        """Refuse one class alone, and more than memory holds."""
         if expert.ordered and order is None and not self._given_order():
             _warn_of_alphabet(self.classes_)
         if len(self.classes_) < 2:
@@ -202,9 +221,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
                 f"{self.classes_.tolist()[0]!r}."
             )
         if not expert.ordered:
-            self._check_size(X.shape[1])
-        self._n_outputs = 0
-        return X, codes.astype(np.float64)[:, None]
+            self._check_size(p)
 
     def _check_size(self, p):
         """Refuses what no memory holds, before any work: often a number was meant."""

@@ -22,6 +22,7 @@ from ..em.model import MoEModel
 from ..em.rows import Rows, standardisation
 from ..em.start import MultiStart
 from ..em.status import Status
+from ..experts import Target
 from ..gates import SoftmaxGate
 from ._base import WARNED
 from ._factors import nest, numbered, read_factors, terms_of
@@ -271,7 +272,7 @@ class MixedEffectsMoERegressor(
         )
         scaling = standardisation(rows, expert.scales_target)
         self._check_slopes(groupings, scaling)
-        expert = expert.for_target(rows.y, None, n)
+        expert = expert.for_target(Target(rows.y), n)
         gate = SoftmaxGate().for_rows(n)
         model = MoEModel(gate, expert, K, *columns, scaling)
         names = tuple(map(str, self._names()))

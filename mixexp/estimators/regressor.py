@@ -119,7 +119,7 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
     def fit(
         self,
         X,
-        y,
+        y=None,
         sample_weight=None,
         *,
         offset=None,

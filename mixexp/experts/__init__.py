@@ -45,6 +45,7 @@ from .several import ExpertList, MemberStatistics
 from .skew_normal import SkewNormalExpert
 from .skew_t import SkewTExpert
 from .student import StudentExpert
+from .target import Target, TargetSummary
 from .weibull import WeibullExpert
 
 __all__ = [
@@ -88,6 +89,8 @@ __all__ = [
     "SkewNormalExpert",
     "SkewTExpert",
     "StudentExpert",
+    "Target",
+    "TargetSummary",
     "WeibullExpert",
     "ZeroInflatedNegativeBinomialExpert",
     "ZeroInflatedPoissonExpert",

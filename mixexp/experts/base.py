@@ -47,12 +47,25 @@ class Expert(Part):
 
     @abstractmethod
     def check_target(self, y, trials=None):
-        """Raise a ValueError that says what to do if y lies outside the family's support."""
+        """Raise a ValueError that says what to do if y lies outside the family's support.
 
-    def for_target(self, y, weight, n_distinct):
+        It is asked of parts of the target as well: what must hold of the whole is for `for_target`.
+        """
+
+    def for_target(self, target, n_distinct):
         """The family as it is fitted to this target: itself, unless a setting depends on it.
 
-        ``n_distinct`` is the number of distinct rows, or a lower bound where there are many.
+        Parameters
+        ----------
+        target : Target or TargetSummary
+            What is known of the whole target.
+        n_distinct : int
+            The number of distinct rows, or a lower bound where there are many.
+
+        Raises
+        ------
+        ValueError
+            Where the target as a whole does not suit the family.
         """
         return self
 

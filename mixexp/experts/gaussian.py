@@ -9,7 +9,6 @@ from sklearn.base import clone
 
 from .._component import EXPERTS, register
 from ..kernels import reference
-from ..scaling import moments
 from ..solvers import quadratic_change
 from .degree import check_degree
 from .glm import GLMExpert, GLMParams
@@ -100,17 +99,16 @@ class GaussianExpert(GLMExpert):
                 "GaussianExpert(scale_free=True) needs a sparse penalty of single slopes, such as "
                 f"L1(0.1); got penalty={self.penalty!r}."
             )
-        if self.link_name == "log" and not (y.max() > 0):
-            raise ValueError("GaussianExpert(link='log') needs some positive targets.")
-        if self.link_name == "inverse" and not (y.mean() > 0):
-            raise ValueError("GaussianExpert(link='inverse') needs a positive mean target.")
 
-    def for_target(self, y, weight, n_distinct):
+    def for_target(self, target, n_distinct):
+        if self.link_name == "log" and not (target.largest > 0):
+            raise ValueError("GaussianExpert(link='log') needs some positive targets.")
+        if self.link_name == "inverse" and not (target.mean > 0):
+            raise ValueError("GaussianExpert(link='inverse') needs a positive mean target.")
         if self.scales_target:
             return self
         # the target is not standardised: ``min_scale`` is brought to its units instead
-        _, spread = moments(y, weight)
-        spread = spread[np.isfinite(spread)]
+        spread = target.spread[np.isfinite(target.spread)]
         factor = float(spread.min()) if len(spread) else 1.0
         return clone(self).set_params(min_scale=self.min_scale * factor)
 

@@ -27,6 +27,7 @@ from .regions import (
     representative,
     where_possible,
 )
+from .target import Target
 
 STEP = 1e-3  # of central differences, on the scale of a predictor
 COLUMNS = 4  # of a target: lower, upper, and the interval of truncation
@@ -201,9 +202,9 @@ class IntervalExpert(DistributionalExpert):
         value = np.where(lower == upper, lower, value)
         return value, self._inside(value[:, 0])
 
-    def for_target(self, y, weight, n_distinct):
-        value, own = self._typical(y, weight)
-        return IntervalExpert(self.family.for_target(value, own, n_distinct))
+    def for_target(self, target, n_distinct):
+        own = Target(*self._typical(target.y, target.weight))
+        return IntervalExpert(self.family.for_target(own, n_distinct))
 
     def initial(self, K, q, y, weight, offset, trials):
         return self.family.initial(K, q, *self._typical(y, weight, offset, trials))

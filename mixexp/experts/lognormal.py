@@ -9,7 +9,6 @@ from sklearn.base import clone
 from .._component import EXPERTS, register
 from ..kernels.reference import HALF_LOG_2PI
 from ..kernels.rows import stacked
-from ..scaling import moments
 from .distributional import DistributionalExpert, RowParameter
 
 
@@ -53,8 +52,8 @@ class LognormalExpert(DistributionalExpert):
                 'target or use expert="gaussian".'
             )
 
-    def for_target(self, y, weight, n_distinct):
-        _, spread = moments(np.log(y), weight)
+    def for_target(self, target, n_distinct):
+        spread = target.log_spread
         factor = float(spread[0]) if np.isfinite(spread[0]) else 1.0
         return clone(self).set_params(min_scale=self.min_scale * factor)
 

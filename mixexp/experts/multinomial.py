@@ -67,10 +67,10 @@ class MultinomialExpert(Expert):
         self.penalty = penalty
         self.ridge = ridge
 
-    def for_target(self, y, weight, n_distinct):
+    def for_target(self, target, n_distinct):
         if self.ridge is not None:
             return self
-        counts = np.bincount(y[:, 0].astype(int), weights=weight)
+        counts = target.counts
         weightless = counts[counts > 0].min() < WEIGHTLESS * counts.sum()
         return clone(self).set_params(ridge=vanishing_ridge(1 if weightless else n_distinct))
 

@@ -95,7 +95,7 @@ class OrdinalExpert(DistributionalExpert):
             )
         return clone(self).set_params(n_classes=n_classes)
 
-    def for_target(self, y, weight, n_distinct):
+    def for_target(self, target, n_distinct):
         if self.ridge is not None:
             return self
         return clone(self).set_params(ridge=vanishing_ridge(n_distinct))

@@ -105,10 +105,10 @@ class ExpertList(Expert):
         for family in families:
             family.check_target(y, trials)
 
-    def for_target(self, y, weight, n_distinct):
-        fitted = [family.for_target(y, weight, n_distinct) for family in self.families]
+    def for_target(self, target, n_distinct):
+        fitted = [family.for_target(target, n_distinct) for family in self.families]
         if not self.scales_target:  # then bounds of scales are in the units of y
-            fitted = [_in_units_of(family, y, weight) for family in fitted]
+            fitted = [_in_units_of(family, target) for family in fitted]
         return ExpertList(fitted)
 
     def points(self, y):
@@ -343,14 +343,12 @@ def _column(first, k):
     return (first[:, k : k + 1] if several else first,)
 
 
-def _in_units_of(family, y, weight):
+def _in_units_of(family, target):
     """A family whose ``min_scale`` is a share of the target's spread, in the units of y."""
     from sklearn.base import clone
 
     least = getattr(family, "min_scale", None)
     if least is None or not family.scales_target:
         return family
-    values = family.points(y)[:, 0]
-    mean = np.average(values, weights=weight)
-    spread = np.sqrt(np.average((values - mean) ** 2, weights=weight))
-    return clone(family).set_params(min_scale=least * (spread or 1.0))
+    spread = float(target.at(family.points).spread[0])
+    return clone(family).set_params(min_scale=least * (spread if np.isfinite(spread) else 1.0))

@@ -27,6 +27,7 @@ class Gate(Part):
     uses_distances = False  # True where columns that say nothing new would change the gate
     has_places = False  # True where `initial_for` puts the classes into the columns
     jumps = False  # True where the likelihood is not continuous in the gate's parameters
+    learns_from_rows = False  # True where `for_columns` needs all rows, and not sums over them
     known = False  # True where nothing is estimated, so that the classes have names
 
     def for_rows(self, n_distinct):

@@ -73,6 +73,10 @@ class KMeansGate(KnownGate):
         self.random_state = random_state
         self.partition = partition
 
+    @property
+    def learns_from_rows(self):  # type: ignore[override]
+        return self.partition is None
+
     def for_rows(self, n_distinct):
         tau = self.temperature
         number = isinstance(tau, int | float | np.number) and not isinstance(tau, bool | np.bool_)

@@ -24,6 +24,8 @@ class Block(NamedTuple):
     weight, offset, exposure, trials : (n,) arrays or None
     place : str
         Where the block stands, for messages: a file and its row group, or the rows' numbers.
+    parts : tuple of (int, str)
+        First rows and places of the parts of a block that is put together from several.
     """
 
     X: np.ndarray
@@ -33,6 +35,12 @@ class Block(NamedTuple):
     exposure: np.ndarray | None = None
     trials: np.ndarray | None = None
     place: str = ""
+    parts: tuple[tuple[int, str], ...] = ()
+
+    def place_of(self, row: int) -> str:
+        """Where a row of the block stands."""
+        first, place = next(((f, p) for f, p in reversed(self.parts) if f <= row), (0, self.place))
+        return f"{place}, row {row - first} of it"
 
 
 class Source(ABC):
@@ -47,6 +55,8 @@ class Source(ABC):
         Columns of every block's X.
     feature_names : list of str, or None
         Their names, where they have any.
+    n_outputs : int
+        Columns of every block's y; 0 where y is (n,).
     row_inputs : tuple of str
         Which of "weight", "offset", "exposure" and "trials" the blocks have.
     engine : str
@@ -56,6 +66,7 @@ class Source(ABC):
     engine = "stream"
     n_features: int
     feature_names: list[str] | None
+    n_outputs: int
     row_inputs: tuple[str, ...]
 
     @abstractmethod
@@ -97,12 +108,14 @@ class BlockSource(Source):
     The next block is read in a thread while one is used, and no more than these two are held.
     """
 
+    reads_ahead = True  # False where blocks can be read in the caller's thread alone
+
     @abstractmethod
     def blocks(self) -> Iterator[Block]:
         """The blocks in order. Every call begins anew."""
 
     def reduce(self, function, merge):
-        values = (function(block) for block in read_ahead(self.blocks()))
+        values = (function(block) for block in read_ahead(self))
         nothing = object()
         total = functools.reduce(
             lambda total, value: value if total is nothing else merge(total, value), values, nothing
@@ -112,8 +125,12 @@ class BlockSource(Source):
         return total
 
 
-def read_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
-    """The same blocks, each read in a thread while the one before is used."""
+def read_ahead(source: BlockSource) -> Iterator[Block]:
+    """The blocks of a source, each read in a thread while the one before is used."""
+    blocks = source.blocks()
+    if not source.reads_ahead:
+        yield from blocks
+        return
     with ThreadPoolExecutor(1, thread_name_prefix="mixexp-read") as reader:
         coming = reader.submit(next, blocks, None)
         while (block := coming.result()) is not None:

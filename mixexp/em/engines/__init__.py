@@ -2,12 +2,14 @@
 
 from functools import singledispatch
 
+from ..blocked import BlockRows
 from ..device import DeviceRows
 from ..rows import Rows
+from .blocks import BlockEngine
 from .gpu import GpuEngine
 from .memory import MemoryEngine
 
-__all__ = ["GpuEngine", "MemoryEngine", "engine_for"]
+__all__ = ["BlockEngine", "GpuEngine", "MemoryEngine", "engine_for"]
 
 
 @singledispatch
@@ -24,3 +26,8 @@ def _(rows: Rows, model, n_jobs=1):
 @engine_for.register
 def _(rows: DeviceRows, model, n_jobs=1):
     return GpuEngine(rows, model, n_jobs)
+
+
+@engine_for.register
+def _(rows: BlockRows, model, n_jobs=1):
+    return BlockEngine(rows, model, n_jobs)

@@ -9,12 +9,12 @@ that stands there twice. Randomness is keyed by (seed, the row's hash).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
-from ..regular import count_rows, count_units
 from ..rows import Rows, blocks
 from . import grouping
 from .keys import hash_rows, keyed_uniform
@@ -55,7 +55,8 @@ class Table(NamedTuple):
         return self.rows.unit_weight
 
 
-def count_distinct(rows: Rows, enough: int) -> int:
+@functools.singledispatch
+def count_distinct(rows: Rows | Any, enough: int) -> int:
     """Number of distinct units of positive weight; ``enough`` where there are at least so many."""
     if rows.group is not None:
         return min(len(grouping.distinct_groups(rows).key), enough)
@@ -69,25 +70,26 @@ def count_distinct(rows: Rows, enough: int) -> int:
     return len(seen)
 
 
-def canonical_table(rows: Rows, table_size: int, seed: int) -> Table:
+@functools.singledispatch
+def canonical_table(rows: Rows | Any, table_size: int, seed: int) -> Table:
     """Merge equal rows, sort by hash, and `sample` when there are more than ``table_size``.
 
     Rows of weight zero are left out. Of groups, equal ones are merged.
     """
     if rows.group is not None:
-        groups, amounts = grouping.distinct_groups(rows), (count_units(rows), count_rows(rows))
+        groups, amounts = grouping.distinct_groups(rows), (rows.counted_units, rows.counted_rows)
         return _grouped(groups, rows, table_size, seed, amounts)
     index, merged, key = _merged(rows)
-    counted = rows.n if rows.weight is None else np.count_nonzero(rows.weight)
-    units = max(float(merged.sum()), float(counted))
+    units = max(float(merged.sum()), float(rows.n_positive))
     if len(index) <= table_size:
         return Table(_taken(rows, index, merged), key, True, units, units)
-    keep, sampled = _priority_sample(merged, keyed_uniform(key, seed), table_size)
+    keep, sampled = priority_sample(merged, keyed_uniform(key, seed), table_size)
     size = min(units, float(table_size))
     return Table(_taken(rows, index[keep], sampled), key[keep], False, size, size)
 
 
-def compact(rows: Rows) -> Rows:
+@functools.singledispatch
+def compact(rows: Rows | Any) -> Any:
     """The rows of the complete canonical table where they are few, else the rows as they are.
 
     A fit of few rows is thus the same, bit for bit, for every order of them, and for a weight of 2
@@ -160,7 +162,7 @@ def sample(table: Table, size: int, seed: int) -> Table:
         return _grouped(units, table.rows, size, seed, (table.size, table.row_size))
     if len(table.key) <= size:
         return table
-    keep, weight = _priority_sample(table.weight, keyed_uniform(table.key, seed), size)
+    keep, weight = priority_sample(table.weight, keyed_uniform(table.key, seed), size)
     amount = min(table.size, float(size))
     return Table(_taken(table.rows, keep, weight), table.key[keep], False, amount, amount)
 
@@ -171,30 +173,34 @@ def _grouped(units, rows, size, seed, amounts) -> Table:
     if not complete:
         units, count = grouping.fewer_rows(units, rows, size, seed)
         if count < len(units.key):
-            keep, weight = _priority_sample(units.weight, keyed_uniform(units.key, seed), count)
+            keep, weight = priority_sample(units.weight, keyed_uniform(units.key, seed), count)
             units = units.take(keep)._replace(weight=weight)
         amounts = min(amounts[0], float(len(units.key))), min(amounts[1], float(len(units.place)))
     taken = units.of(rows)
-    taken = taken._replace(X=_table_matrix(taken.X))
+    taken = taken._replace(X=table_matrix(taken.X))
     return Table(taken, units.key, complete, *amounts)
 
 
 def _taken(rows, index, weight):
     taken = rows.take(index)
-    return taken._replace(X=_table_matrix(taken.X), weight=weight)
+    return taken._replace(X=table_matrix(taken.X), weight=weight)
 
 
-def _table_matrix(X):
+def table_matrix(X):
     """The table's columns: where small, dense, since thousands of short passes follow."""
     if not sparse.issparse(X):
         return np.ascontiguousarray(X)
     return X.toarray() if X.shape[0] * X.shape[1] <= DENSE else X
 
 
-def _priority_sample(weight, uniform, size):
-    """Positions (ascending) of the kept rows, and their weights."""
+def priority_sample(weight, uniform, size, total=None):
+    """Positions (ascending) of the kept rows, and their weights.
+
+    ``total`` is the weight of all rows, where those given are only the ones of highest priority.
+    """
+    total = weight.sum() if total is None else total
     priority = weight / uniform
     order = np.argsort(-priority, kind="stable")
     keep = np.sort(order[:size])
     kept = np.maximum(weight[keep], priority[order[size]])
-    return keep, kept * (weight.sum() / kept.sum())
+    return keep, kept * (total / kept.sum())

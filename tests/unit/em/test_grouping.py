@@ -7,7 +7,6 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from mixexp.em.regular import count_rows, count_units
 from mixexp.em.rows import Rows
 from mixexp.em.starts.grouping import LEAST, LONGEST
 from mixexp.em.starts.table import canonical_table, compact, count_distinct, hash_rows, sample
@@ -42,7 +41,7 @@ def test_units(rng):
     assert_array_equal(rows.unit_sums(values), [1, 2, 12])
     assert_array_equal(rows.spread(np.array([5, 6, 7])), [5, 5, 6, 7, 7, 7])
     assert_array_equal(rows.once(np.array([5.0, 6, 7])), [5, 0, 6, 7, 0, 0])
-    assert count_units(rows) == 3.5 and count_rows(rows) == 6.0
+    assert rows.counted_units == 3.5 and rows.counted_rows == 6.0
     plain = rows._replace(group=None, weight=None)
     assert plain.n_units == plain.total_weight == 6
     assert_array_equal(plain.unit_sums(values), values)

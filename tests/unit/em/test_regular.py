@@ -7,7 +7,7 @@ import pytest
 
 from mixexp.em.model import MoEModel
 from mixexp.em.params import MoEParams, stack
-from mixexp.em.regular import count_units, is_regular
+from mixexp.em.regular import is_regular
 from mixexp.em.rows import Rows, Scaling
 from mixexp.experts import GaussianExpert, PoissonExpert
 from mixexp.experts.glm import GLMParams
@@ -79,7 +79,7 @@ def test_one_expert_is_regular():
 
 def test_units_are_rows_under_fractional_weights():
     X = np.zeros((10, 1))
-    assert count_units(Rows(X, X)) == 10
-    assert count_units(Rows(X, X, np.full(10, 3.0))) == 30
-    assert count_units(Rows(X, X, np.full(10, 0.1))) == 10
-    assert count_units(Rows(X, X, np.eye(10)[0] * 0.5)) == 1
+    assert Rows(X, X).counted_units == 10
+    assert Rows(X, X, np.full(10, 3.0)).counted_units == 30
+    assert Rows(X, X, np.full(10, 0.1)).counted_units == 10
+    assert Rows(X, X, np.eye(10)[0] * 0.5).counted_units == 1

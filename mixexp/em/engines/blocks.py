@@ -1,0 +1,58 @@
+"""Engines of rows that are elsewhere: a pass is a pass in memory of every block, and their sum."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from ..blocked import BlockRows
+from ..model import MoEModel
+from ..params import PassResult, tree_map
+from ..rows import Rows
+from .memory import MemoryEngine
+
+
+class BlockEngine:
+    """Runs passes over the blocks of a source.
+
+    Parameters
+    ----------
+    rows : BlockRows
+    model : MoEModel
+    n_jobs : int, default=1
+        Threads of the pass over a block. The result does not depend on it, bit for bit.
+    """
+
+    kernel = None  # what a compiled M-step would take the sums from
+
+    def __init__(self, rows: BlockRows, model: MoEModel, n_jobs: int = 1):
+        self.rows = rows
+        self.n_jobs = n_jobs
+        self.total_weight = rows.total_weight
+
+    def run(self, model: MoEModel, params) -> PassResult:
+        """One pass for a batch of parameter sets."""
+        return self.rows.reduce(BlockPass(model, params, self.n_jobs), add)
+
+    def batches(self, size):
+        """The rows in mini-batches of about this size, in the order of the source."""
+        for rows in self.rows.each():
+            count = max(1, round(rows.n / size))
+            ends = np.linspace(0, rows.n, count + 1).astype(int)
+            yield from (rows.take(slice(i, j)) for i, j in pairwise(ends))
+
+
+class BlockPass:
+    """The function of blocks that makes a pass."""
+
+    def __init__(self, model, params, n_jobs):
+        self.model, self.params, self.n_jobs = model, params, n_jobs
+
+    def __call__(self, rows: Rows) -> PassResult:
+        return MemoryEngine(rows, self.model, self.n_jobs).run(self.model, self.params)
+
+
+def add(left: PassResult, right: PassResult) -> PassResult:
+    """The pass over the rows of both."""
+    return tree_map(np.add, left, right)

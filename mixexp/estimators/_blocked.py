@@ -1,0 +1,260 @@
+"""Fits to datasets of blocks: from the user's settings to rows that are elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
+
+from .._validation import check_n_experts, row_inputs
+from ..em.blocked import BlockRows
+from ..em.rows import Rows, columns_with_density
+from ..em.wide import WIDE
+from ..experts import Expert
+from ..experts.degree import with_monomials
+from ..gates import Gate
+from ..sources import Block, Source
+from ._engines import in_memory, source_of
+
+
+class Codes(NamedTuple):
+    """Classes of a target, and the weight of each.
+
+    Attributes
+    ----------
+    classes : (C,) array
+    weight : (C,) array or None
+    """
+
+    classes: np.ndarray
+    weight: np.ndarray | None
+
+
+class Preparation(NamedTuple):
+    """The function that turns a block of a dataset into checked rows of positive weight.
+
+    Attributes
+    ----------
+    names : sequence of str
+        Of the p columns.
+    expert : Expert
+    own : int array
+        Columns of the experts, of which monomials are made.
+    n_outputs : int
+        Columns of y; 0 where it is (n,).
+    codes : Codes or None
+        For a target of classes.
+    """
+
+    names: Any
+    expert: Expert
+    own: np.ndarray
+    n_outputs: int
+    codes: Codes | None
+
+    def __call__(self, block: Block) -> Rows:
+        X = self._columns(block)
+        y, own_weight = self._target(block)
+        weight = _weights(block)
+        if own_weight is not None:
+            weight = own_weight if weight is None else weight * own_weight
+        inputs = {name: getattr(block, name) for name in ("offset", "exposure", "trials")}
+        offset, trials = row_inputs(self.expert, len(X), **inputs)
+        rows = Rows(with_monomials(X, self.own, self.expert.degree), y, weight, offset, trials)
+        if weight is not None and not weight.all():
+            rows = rows.take(weight > 0)
+        if rows.n:
+            self.expert.check_target(rows.y, rows.trials)
+        return rows
+
+    def _columns(self, block):
+        X = block.X
+        if X.ndim != 2 or X.shape[1] != len(self.names):
+            raise ValueError(
+                f"X has shape {X.shape}; the first block has {len(self.names)} columns, and all "
+                "need as many."
+            )
+        if X.dtype not in (np.float32, np.float64):
+            raise ValueError(f"X must be numbers; got values of type {X.dtype}.")
+        with np.errstate(all="ignore"):
+            finite = np.isfinite(X.sum())
+        if not finite and not np.isfinite(X).all():
+            row, column = np.argwhere(~np.isfinite(X))[0]
+            raise ValueError(
+                f"column {self.names[column]!r} holds {X[row, column]} ({block.place_of(int(row))})"
+                ". Fill missing values in, or leave these rows or the column out."
+            )
+        return X
+
+    def _target(self, block):
+        """(n, m) numbers or codes, and the weights of the rows' classes."""
+        if block.y is None:
+            raise ValueError("the dataset has no target: name it (target=), or give y.")
+        if self.codes is not None:
+            codes = codes_of(block.y, self.codes.classes)
+            by_class = self.codes.weight
+            own = None if by_class is None else by_class[codes]
+            return codes.astype(np.float64)[:, None], own
+        y = numbers(block, "y", block.y)
+        if y.ndim > 2 or (y.ndim == 2) != bool(self.n_outputs):
+            raise ValueError(f"y has shape {y.shape}; that of the first block has other columns.")
+        return np.ascontiguousarray(y.reshape(len(y), -1)), None
+
+
+class Labels(NamedTuple):
+    """The classes of some blocks, sorted, and how many rows each has."""
+
+    classes: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, block: Block) -> Labels:
+        if block.y is None:
+            raise ValueError(f"{block.place}: the dataset has no target: name it (target=).")
+        try:
+            y = column_or_1d(np.asarray(block.y))
+            check_classification_targets(y)
+            return cls(*np.unique(y, return_counts=True))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{block.place}: y needs labels of classes: {error}") from error
+
+    def merged(self, other: Labels) -> Labels:
+        """Those of earlier blocks and of later ones."""
+        both = np.concatenate([self.classes, other.classes])
+        classes, place = np.unique(both, return_inverse=True)
+        counts = np.concatenate([self.counts, other.counts])
+        return Labels(classes, np.bincount(place.ravel(), counts).astype(int))
+
+
+def _weights(block):
+    if block.weight is None:
+        return None
+    weight = numbers(block, "weight", block.weight)
+    if weight.ndim != 1 or weight.min(initial=0.0) < 0:
+        raise ValueError(f"weight must be (n,) and not negative; got {weight.min(initial=0.0):g}.")
+    return weight
+
+
+def numbers(block: Block, name: str, values) -> np.ndarray:
+    """Values as finite float64, or an error that names the row."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} must be numbers; got values of type {np.asarray(values).dtype}."
+            + (" For classes use MoEClassifier." if name == "y" else "")
+        ) from None
+    if not np.isfinite(array).all():
+        row = int(np.argwhere(~np.isfinite(array))[0][0])
+        raise ValueError(f"{name} is {np.ravel(array[row])[0]} ({block.place_of(row)}).")
+    return array
+
+
+def codes_of(y, classes) -> np.ndarray:
+    """(n,) positions of labels among the sorted classes."""
+    y = np.asarray(y)
+    codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+    unknown = classes[codes] != y
+    if unknown.any():
+        raise ValueError(f"y holds the label {y[unknown].tolist()[0]!r}, which it did not before.")
+    return codes
+
+
+class BlockedMixin:
+    """What estimators do with a dataset whose rows are elsewhere."""
+
+    engine: Any
+    n_experts: Any
+    gate_features: Any
+    start: Any
+    _parts: Any
+    _checked: Any
+    _model: Any
+    _set_columns: Any
+    _gate_columns: np.ndarray
+    _expert_columns: np.ndarray
+    n_features_in_: int
+    blocked = True  # False for an estimator that needs its rows in memory
+
+    def _prepare(self, X, y, sample_weight, **inputs):
+        """The model on standardised columns and the rows, from checked input."""
+        gate, expert, rows = self._checked_for(X, y, sample_weight, **inputs)
+        return self._model(gate, expert, rows), rows
+
+    def _checked_for(self, X, y, sample_weight, **inputs):
+        """Gate, expert and rows, where they are; sets ``engine_``."""
+        own = {name: inputs.get(name) for name in ("offset", "exposure", "trials")}
+        own["weight"] = sample_weight
+        source = source_of(self.engine, X, y, own)
+        if source is None and isinstance(X, Source):
+            read = in_memory(X, y, own)
+            X, y, sample_weight = (read.pop(name) for name in ("X", "y", "weight"))
+            inputs = {**inputs, **{name: v for name, v in read.items() if v is not None}}
+        self.engine_ = "memory" if source is None else source.engine
+        if source is None:
+            return self._checked(X, y, sample_weight, **inputs)
+        return self._checked_blocks(source, **inputs)
+
+    def _checked_blocks(
+        self, source: Source, expert_prior=None, groups=None, **inputs
+    ) -> tuple[Gate, Expert, BlockRows]:
+        gate, expert = self._parts()
+        names = self._read_names(source)
+        self._set_columns(gate, expert)
+        self._refuse_blocked(source, gate, expert, expert_prior, groups)
+        codes = self._blocked_codes(source, expert)
+        m = source.n_outputs
+        if m > 1 and not expert.multi_output:
+            raise ValueError(f"{type(expert).__name__} takes one response; got {m} columns of y.")
+        self._n_outputs = m
+        own = self._expert_columns[self._expert_columns < self.n_features_in_]
+        rows = BlockRows(source, Preparation(names, expert, own, m, codes), codes is not None)
+        if gate.joint or gate.uses_distances:
+            chosen = columns_with_density(rows, self._gate_columns, gate.needs_independent_columns)
+            self._gate_columns = chosen
+        check_n_experts(self.n_experts, rows.n_positive)
+        return gate, expert, rows
+
+    def _read_names(self, source):
+        """Number and names of the columns, as fitted attributes."""
+        self.n_features_in_ = source.n_features
+        self.__dict__.pop("feature_names_in_", None)
+        if source.feature_names is None:
+            return [f"x{j}" for j in range(source.n_features)]
+        self.feature_names_in_ = np.array(source.feature_names, dtype=object)
+        return source.feature_names
+
+    def _refuse_blocked(self, source, gate, expert, expert_prior, groups):
+        """Refuse what a pass over blocks cannot do, before any of them is read.
+
+        Raises
+        ------
+        ValueError
+        """
+        what = None
+        columns = max(len(self._gate_columns), len(self._expert_columns))
+        if not self.blocked:
+            what = type(self).__name__
+        elif groups is not None:
+            what = "groups="
+        elif expert_prior is not None:
+            what = "expert_prior="
+        elif expert.keeps_rows:
+            what = f"{expert.title} (its statistics are the rows themselves)"
+        elif gate.learns_from_rows:
+            what = f"{gate.title} that finds its partition"
+        elif (gate.sparse or expert.sparse) and columns > WIDE:
+            what = f"a sparse penalty on more than {WIDE} columns"
+        elif not isinstance(self.start, str) and np.ndim(self.start) > 0:
+            what = "start= with one value per row"
+        if what is not None:
+            raise ValueError(
+                f"{what} is not available with engine={source.engine!r}, where the rows are "
+                "elsewhere: it needs them in memory. Fit a sample in memory, or leave it out."
+            )
+
+    def _blocked_codes(self, source: Source, expert) -> Codes | None:
+        """Classes of the target; None for a regression."""
+        return None

@@ -1,0 +1,97 @@
+"""Which engine fits which data: the table that `engine="auto"` and `engine="..."` are read from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from ..em.device import GPU
+from ..sources import ROW_INPUTS, ArrayDataset, BlockSource, Source
+
+
+class Engine(NamedTuple):
+    """How an engine comes by its rows.
+
+    takes : callable
+        ``takes(X)``: whether it is the engine of such data unless another is asked for.
+    source : callable
+        ``source(X, y, **row_inputs)``: the data as a `Source`, or a ValueError.
+    """
+
+    takes: Callable[[Any], bool]
+    source: Callable[..., Source]
+
+
+def _stream(X, y, **inputs) -> Source:
+    if sparse.issparse(X):
+        raise ValueError("engine='stream' takes dense columns; got a sparse matrix of X.")
+    if isinstance(X, Source):
+        refuse_with(X, y, inputs)
+        if not isinstance(X, BlockSource):
+            raise ValueError(f"engine='stream' does not take {type(X).__name__}.")
+        return X
+    if y is None:
+        raise ValueError("fit needs y, or a dataset that holds the target, as FileDataset does.")
+    return ArrayDataset(X, y, **inputs)
+
+
+ENGINES = {
+    "stream": Engine(lambda X: isinstance(X, BlockSource), _stream),
+}
+
+
+def refuse_with(dataset, y, inputs):
+    """Refuse a target or row-wise inputs beside a dataset that holds them."""
+    given = [name for name, value in {"y": y, **inputs}.items() if value is not None]
+    if given:
+        name = "sample_weight" if given[0] == "weight" else given[0]
+        raise ValueError(
+            f"{name} is part of a dataset: name its column, or put it into the blocks of "
+            f"{type(dataset).__name__}, and leave {name}= out."
+        )
+
+
+def check_engine(engine) -> str:
+    """The name of the engine, if there is such a one."""
+    if isinstance(engine, GPU):
+        return "gpu"
+    names = ["auto", "memory", "gpu", *ENGINES]
+    if not isinstance(engine, str) or engine not in names:
+        raise ValueError(
+            f"engine must be one of {', '.join(map(repr, names))}, or GPU(...); got {engine!r}."
+        )
+    return engine
+
+
+def source_of(engine, X, y, inputs) -> Source | None:
+    """The data as a source of blocks, for an engine that takes them; None for rows in memory."""
+    name = check_engine(engine)
+    if name == "auto":
+        name = next((one for one, engine in ENGINES.items() if engine.takes(X)), "memory")
+    if name in ENGINES:
+        return ENGINES[name].source(X, y, **inputs)
+    if name == "gpu" and isinstance(X, Source):
+        raise ValueError(f"engine='gpu' does not take {type(X).__name__}. Use engine='auto'.")
+    return None
+
+
+def in_memory(dataset: Source, y, inputs):
+    """X, y and the row-wise inputs of a dataset, read as a whole for ``engine="memory"``."""
+    refuse_with(dataset, y, inputs)
+    if not isinstance(dataset, BlockSource):
+        raise ValueError(f"engine='memory' does not take {type(dataset).__name__}.")
+    held = list(dataset.blocks())
+    if not held:
+        raise ValueError(f"{type(dataset).__name__} has no rows: there is nothing to fit.")
+    parts: dict[str, Any] = {}
+    for name in ("X", "y", *ROW_INPUTS):
+        each = [getattr(block, name) for block in held]
+        parts[name] = None if each[0] is None else np.concatenate(each)
+    if dataset.feature_names is not None:
+        import pandas as pd
+
+        parts["X"] = pd.DataFrame(parts["X"], columns=dataset.feature_names)
+    return parts

@@ -1,0 +1,111 @@
+"""Arrays as a source of blocks: `numpy.memmap` above all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .base import ROW_INPUTS, Block, BlockSource
+
+BLOCK_ROWS = 65536
+
+
+class ArrayDataset(BlockSource):
+    """Rows of arrays that need not fit into memory, such as `numpy.memmap`, block by block.
+
+    ``fit(X, y, engine="stream")`` makes one of its arguments.
+
+    Parameters
+    ----------
+    X : array (n, p) or data frame
+        Anything with a shape that gives an array for a slice of rows.
+    y : array (n,) or (n, m), or None
+        None for data to predict alone.
+    weight, offset, exposure, trials : array (n,) or None
+        As in `MoERegressor.fit`.
+    block_rows : int, default=65536
+        Rows of a block.
+
+    Raises
+    ------
+    ValueError
+        If X has not two dimensions, or another array has not as many rows.
+    """
+
+    def __init__(
+        self,
+        X,
+        y=None,
+        *,
+        weight=None,
+        offset=None,
+        exposure=None,
+        trials=None,
+        block_rows=BLOCK_ROWS,
+    ):
+        self.X = X
+        self.y = y
+        self.weight, self.offset, self.exposure, self.trials = weight, offset, exposure, trials
+        self.block_rows = check_block_rows(block_rows)
+        if len(getattr(X, "shape", ())) != 2:
+            raise ValueError(
+                f"X needs two dimensions, rows and columns; got {type(X).__name__} of shape "
+                f"{np.shape(X)}."
+            )
+        n = X.shape[0]
+        for name in ("y", *ROW_INPUTS):
+            values = getattr(self, name)
+            if values is not None and np.shape(values)[:1] != (n,):
+                raise ValueError(
+                    f"{name} needs one value per row of X: got shape {np.shape(values)} for {n} "
+                    "rows."
+                )
+        self.n_features = X.shape[1]
+        self.feature_names = named(getattr(X, "columns", None))
+        self.n_outputs = 0 if np.ndim(y) < 2 else np.shape(y)[1]
+        self.row_inputs = tuple(name for name in ROW_INPUTS if getattr(self, name) is not None)
+
+    def blocks(self) -> Iterator[Block]:
+        n = self.X.shape[0]
+        for start in range(0, n, self.block_rows):
+            stop = min(start + self.block_rows, n)
+            inputs = {name: _part(getattr(self, name), start, stop) for name in ROW_INPUTS}
+            yield Block(
+                as_floats(_part(self.X, start, stop)),
+                _part(self.y, start, stop),
+                **inputs,
+                place=f"rows {start} to {stop - 1}",
+            )
+
+    def identity(self):
+        return f"arrays of shapes {np.shape(self.X)}, {np.shape(self.y)}"
+
+
+def as_floats(X) -> np.ndarray:
+    """X as float32 where it is, else as float64; what are no numbers stays as it is."""
+    X = np.asarray(X)
+    if X.dtype in (np.float32, np.float64):
+        return X
+    return X.astype(np.float64) if X.dtype.kind in "biuf" else X
+
+
+def named(columns) -> list[str] | None:
+    """Names of columns, where all are texts."""
+    if columns is None:
+        return None
+    names = list(columns)
+    return names if all(isinstance(name, str) for name in names) else None
+
+
+def check_block_rows(block_rows) -> int:
+    """Rows of a block as an int of at least 1."""
+    if isinstance(block_rows, bool) or block_rows != int(block_rows) or block_rows < 1:
+        raise ValueError(f"block_rows must be an integer >= 1; got {block_rows!r}.")
+    return int(block_rows)
+
+
+def _part(values, start, stop):
+    if values is None:
+        return None
+    return values.iloc[start:stop] if hasattr(values, "iloc") else values[start:stop]

@@ -1,0 +1,299 @@
+"""Parquet and Arrow files as a source: row groups are its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .arrays import check_block_rows
+from .base import ROW_INPUTS, Block, BlockSource
+
+SUFFIXES = {".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow"}
+BLOCK_ROWS = 131072
+FEW_ROWS = 32768  # row groups are put together until a block has so many
+
+
+class FileDataset(BlockSource):
+    """Rows of Parquet or Arrow files, read block by block at every pass.
+
+    Parameters
+    ----------
+    path : path-like, or sequence of them
+        A file, or a folder with all files below it that end in .parquet, .pq, .arrow or .feather,
+        in the order of their paths. All have the columns of the first.
+    target : str, sequence of str, or None
+        Column of y, or columns of several responses; None for data to predict alone.
+    features : sequence of str, or None
+        Columns of X in this order; None means all columns that have no other role.
+    weight, offset, exposure, trials : str or None
+        Columns of row-wise inputs; see `MoERegressor.fit`.
+    block_rows : int, default=131072
+        Rows of a block at most: larger row groups are read in parts, and many small ones at once.
+
+    Attributes
+    ----------
+    files : list of Path
+    feature_names : list of str
+    n_features : int
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, a file is damaged, lacks a column or has it with another kind of
+        values, or a column of X holds no numbers.
+
+    Notes
+    -----
+    Integers, decimals and booleans become float64; X is float32 where all its columns are. Missing
+    values are refused, by file and row group (numbered from 0).
+    """
+
+    feature_names: list[str]
+
+    def __init__(
+        self,
+        path,
+        *,
+        target=None,
+        features=None,
+        weight=None,
+        offset=None,
+        exposure=None,
+        trials=None,
+        block_rows=BLOCK_ROWS,
+    ):
+        self.files = _files(path)
+        self.block_rows = check_block_rows(block_rows)
+        inputs = {"weight": weight, "offset": offset, "exposure": exposure, "trials": trials}
+        self._inputs = {name: column for name, column in inputs.items() if column is not None}
+        self.row_inputs = tuple(name for name in ROW_INPUTS if name in self._inputs)
+        self._targets = _listed(target, "target")
+        self.n_outputs = 0 if target is None or isinstance(target, str) else len(self._targets)
+        taken = [*self._targets, *self._inputs.values()]
+        opened = [_Opened.of(file) for file in self.files]
+        if features is None:
+            features = [name for name in opened[0].schema.names if name not in taken]
+        self.feature_names = _listed(features, "features")
+        self.n_features = len(self.feature_names)
+        both = sorted(set(self.feature_names) & set(taken))
+        if both or not self.feature_names:
+            raise ValueError(
+                f"features needs columns that are not target, weight, offset, exposure or trials; "
+                f"got {both or self.feature_names!r}."
+            )
+        self._columns = list(dict.fromkeys([*self.feature_names, *taken]))
+        for one in opened:
+            self._check_schema(one)
+        self._dtype = _common(opened, self.feature_names)
+        sizes = [(one.path.name, one.path.stat().st_size, one.n_rows) for one in opened]
+        self._identity = f"{sizes} {self._columns} {[str(o.schema) for o in opened[:1]]}"
+
+    def identity(self):
+        return self._identity
+
+    def blocks(self) -> Iterator[Block]:
+        return _together(self._pieces(), min(FEW_ROWS, self.block_rows))
+
+    def _pieces(self):
+        """One block for every row group, or for every part of a large one."""
+        for path in self.files:
+            opened = _Opened.of(path)
+            self._check_schema(opened)
+            for place, batch in opened.batches(self._columns, self.block_rows):
+                yield self._block(batch, place)
+
+    def _block(self, batch, place) -> Block:
+        for name in self._columns:
+            if batch.column(name).null_count:
+                row = int(np.argmax(batch.column(name).is_null().to_numpy(zero_copy_only=False)))
+                raise ValueError(
+                    f"{place}: column {name!r} has no value in row {row} of it. Fill missing "
+                    "values in, or leave these rows or the column out."
+                )
+        X = np.empty((batch.num_rows, self.n_features), self._dtype, order="F")
+        for j, name in enumerate(self.feature_names):
+            X[:, j] = _numbers(batch.column(name))
+        y = [_values(batch.column(name)) for name in self._targets]
+        inputs = {name: _numbers(batch.column(column)) for name, column in self._inputs.items()}
+        if not y:
+            return Block(X, None, **inputs, place=place)
+        return Block(X, np.column_stack(y) if self.n_outputs else y[0], **inputs, place=place)
+
+    def _check_schema(self, opened):
+        """Refuse a file that lacks a column, or has texts where numbers are needed."""
+        place = f"{opened.path}, {opened.group} 0"
+        names = set(opened.schema.names)
+        missing = [name for name in self._columns if name not in names]
+        if missing:
+            raise ValueError(
+                f"{place}: no column {missing!r}; its columns are {opened.schema.names!r}. Every "
+                "file needs all columns of the data."
+            )
+        labels = [] if self.n_outputs else self._targets
+        wrong = {
+            name: str(opened.schema.field(name).type)
+            for name in self._columns
+            if name not in labels and not _is_number(opened.schema.field(name).type)
+        }
+        if wrong:
+            raise ValueError(
+                f"{place}: X, weights and the like must be numbers; got the columns {wrong!r}. "
+                "Name the columns to use, features=[...], or encode these beforehand."
+            )
+
+
+class _Opened(NamedTuple):
+    """A file whose footer has been read."""
+
+    path: Path
+    kind: str
+    schema: Any
+    n_rows: int | None
+
+    @classmethod
+    def of(cls, path: Path) -> _Opened:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        kind = SUFFIXES[path.suffix.lower()]
+        try:
+            if kind == "parquet":
+                with pq.ParquetFile(path) as file:
+                    return cls(path, kind, file.schema_arrow, file.metadata.num_rows)
+            with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
+                return cls(path, kind, reader.schema, None)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{path} cannot be read as a {kind} file: {error}") from error
+
+    @property
+    def group(self) -> str:
+        """What the file calls its parts."""
+        return "row group" if self.kind == "parquet" else "record batch"
+
+    def batches(self, columns, size):
+        """(place, record batch) of at most so many rows, in order."""
+        import pyarrow as pa
+
+        group, read = 0, self._parquet if self.kind == "parquet" else self._arrow
+        batches = read(columns, size)
+        while True:
+            try:
+                found = next(batches, None)
+            except (pa.ArrowException, OSError) as error:
+                raise ValueError(
+                    f"{self.path}, {self.group} {group}: it cannot be read: {error}"
+                ) from error
+            if found is None:
+                return
+            if found[1] is None:  # the next group begins
+                group = found[0]
+                continue
+            yield f"{self.path}, {self.group} {group}", found[1]
+
+    def _parquet(self, columns, size):
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
+            for group in range(file.num_row_groups):
+                yield group, None
+                options = {"row_groups": [group], "columns": columns, "use_threads": False}
+                for batch in file.iter_batches(size, **options):
+                    yield group, batch
+
+    def _arrow(self, columns, size):
+        import pyarrow as pa
+
+        with pa.memory_map(str(self.path)) as file, pa.ipc.open_file(file) as reader:
+            for group in range(reader.num_record_batches):
+                yield group, None
+                batch = reader.get_batch(group).select(columns)
+                for start in range(0, batch.num_rows, size):
+                    yield group, batch.slice(start, size)
+
+
+def _files(path) -> list[Path]:
+    """The files of a path, of a folder, or of a sequence of these."""
+    paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
+    found: list[Path] = []
+    for one in paths:
+        if one.is_dir():
+            inside = sorted(file for file in one.rglob("*") if file.suffix.lower() in SUFFIXES)
+            found += [file for file in inside if not file.name.startswith((".", "_"))]
+        elif not one.is_file():
+            raise ValueError(f"{one}: there is no such file or folder.")
+        elif one.suffix.lower() not in SUFFIXES:
+            raise ValueError(f"{one}: the name must end in one of {', '.join(SUFFIXES)}.")
+        else:
+            found.append(one)
+    if not found:
+        raise ValueError(f"{path}: no file in it ends in one of {', '.join(SUFFIXES)}.")
+    return found
+
+
+def _listed(names, what) -> list[str]:
+    names = [] if names is None else [names] if isinstance(names, str) else list(names)
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise ValueError(f"{what} needs names of columns, each once; got {names!r}.")
+    return names
+
+
+def _is_number(kind):
+    import pyarrow as pa
+
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
+    return any(test(kind) for test in tests)
+
+
+def _common(opened, names):
+    """float32 where all columns have no more digits, else float64."""
+    import pyarrow as pa
+
+    kinds = {one.schema.field(name).type for one in opened for name in names}
+    return np.float32 if kinds <= {pa.float16(), pa.float32()} else np.float64
+
+
+def _numbers(column):
+    """A column without missing values as an array of numbers."""
+    import pyarrow as pa
+
+    if pa.types.is_decimal(column.type):
+        column = column.cast(pa.float64())
+    return column.to_numpy(zero_copy_only=False)
+
+
+def _values(column):
+    """A column of the target: numbers, or labels."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if _is_number(column.type):
+        return _numbers(column)
+    return column.to_numpy(zero_copy_only=False)
+
+
+def _together(pieces, least: int) -> Iterator[Block]:
+    """Neighbouring blocks put together until they have so many rows."""
+    held: list[Block] = []
+    for piece in pieces:
+        held.append(piece)
+        if sum(len(one.X) for one in held) >= least:
+            yield _joined(held)
+            held = []
+    if held:
+        yield _joined(held)
+
+
+def _joined(held: list[Block]) -> Block:
+    if len(held) == 1:
+        return held[0]
+    arrays: list[Any] = [
+        None if one is None else np.concatenate([block[i] for block in held])
+        for i, one in enumerate(held[0][:-2])
+    ]
+    starts = np.cumsum([0, *(len(block.X) for block in held[:-1])])
+    parts = tuple((int(start), block.place) for start, block in zip(starts, held, strict=True))
+    return Block(*arrays)._replace(place=f"{held[0].place} to {held[-1].place}", parts=parts)
