@@ -222,6 +222,7 @@ def _compiled(code, name, options):
             return ctypes.c_void_p(None)
         if isinstance(one, DeviceArray):
             return ctypes.c_void_p(one._host.ctypes.data)
+        assert type(one) is int  # CuPy passes these, and these alone, as 64 bits
         return ctypes.c_longlong(one)
 
     def call(grid, block, arguments):

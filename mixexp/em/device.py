@@ -6,17 +6,21 @@ which an engine makes copies on the device.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from .._component import Component
 from ..kernels import gpu
-from .rows import Rows
+from ..scaling import Moments, blocks
+from .rows import Rows, design_gram
 from .starts.keys import column_keys, combined, hash_rows
+from .starts.table import count_distinct
 
 OLDEST = 14  # major version of CuPy
 GIB = 2**30
+ENTRIES = 2**25  # of X that are taken at once outside of passes
 SHARE = 0.8  # of the free memory that an engine plans with
 INSTALL = "pip install 'mixexp[gpu12]' for CUDA 12, or 'mixexp[gpu13]' for CUDA 13"
 
@@ -82,14 +86,32 @@ def array_module():
     return cupy
 
 
+@contextmanager
+def room():
+    """Context in which the device running out of memory is an error that says what to do."""
+    try:
+        yield
+    except MemoryError as error:
+        raise MemoryError(
+            "engine='gpu' ran out of the device's memory: something else took what was free when "
+            "the fit began. Free it, give a smaller GPU(memory=...) in bytes, or use "
+            f"GPU(stream=True), which leaves X on the host. ({error})"
+        ) from error
+
+
 def on_device(array) -> bool:
     """Whether an array is in the memory of a CUDA device."""
-    return hasattr(type(array), "__cuda_array_interface__")
+    return hasattr(array, "__cuda_array_interface__")
 
 
 def to_host(array):
     """A numpy copy of an array on a device; anything else as it is."""
-    return array_module().asnumpy(array) if on_device(array) else array
+    if isinstance(array, DeviceMatrix):
+        return array[:]
+    if not on_device(array):
+        return array
+    xp = array_module()
+    return xp.asnumpy(xp.asarray(array))
 
 
 class DeviceMatrix:
@@ -145,10 +167,65 @@ class DeviceRows(Rows):
 
     X: Any
 
+    def x_moments(self):
+        X, xp = self.X, self.X.xp
+        mass = float(self.n if self.weight is None else self.weight.sum())
+        with X.device:
+            mean = xp.zeros(self.p)
+            for part, weight in self._weighted_blocks():
+                mean = mean + xp.matmul(weight, part) / mass
+            square = xp.zeros(self.p)
+            for part, weight in self._weighted_blocks():
+                square = square + xp.matmul(weight, (part - mean) ** 2)
+            mean, square = xp.asnumpy(xp.concatenate([mean, square])).reshape(2, -1)
+        return Moments(mass, mean, square).mean_and_scale()
+
+    def _weighted_blocks(self):
+        """Columns in float64 and weights of one block after the other, on the device."""
+        X, xp = self.X, self.X.xp
+        step = max(1, ENTRIES // self.p)
+        for start in range(0, self.n, step):
+            block = slice(start, min(start + step, self.n))
+            part = X.block(block).astype(np.float64)
+            weight = None if self.weight is None else xp.asarray(self.weight[block])
+            yield part, xp.ones(len(part)) if weight is None else weight
+
+    def part(self, block: slice) -> DeviceRows:
+        """The rows of a slice, X still on the device."""
+        X = DeviceMatrix(self.X.array[block], self.X.settings, self.X.xp)
+        others = (None if one is None else one[block] for one in self[2:])
+        return DeviceRows(X, self.y[block], *others)
+
+
+@design_gram.register
+def _(rows: DeviceRows, columns, scaling):
+    X, xp = rows.X, rows.X.xp
+    with X.device:
+        chosen = xp.asarray(np.asarray(columns, dtype=np.int64))
+        centre, scale = (xp.asarray(one[columns]) for one in (scaling.x_centre, scaling.x_scale))
+        total = xp.zeros((len(columns) + 1,) * 2)
+        for part, weight in rows._weighted_blocks():
+            values = gpu.standardised(xp, part, chosen, centre, 1 / scale, len(part))
+            total = total + xp.matmul((values * weight[:, None]).T, values)
+        return xp.asnumpy(total)
+
+
+@count_distinct.register
+def _(rows: DeviceRows, enough: int) -> int:
+    if rows.group is not None:
+        return count_distinct.dispatch(Rows)(rows, enough)
+    seen: set[int] = set()
+    for block in blocks(rows.n, 2 * enough):
+        key = hash_rows(rows.part(block))
+        seen.update((key if rows.weight is None else key[rows.weight[block] > 0]).tolist())
+        if len(seen) >= enough:
+            return enough
+    return len(seen)
+
 
 def hash_columns(X: DeviceMatrix, keys):
     """(n,) uint64 what the columns of X add to the hashes of the rows."""
-    step = max(1, 2**24 // max(1, X.shape[1]))
+    step = max(1, ENTRIES // X.shape[1])
     with X.device:
         on_it = X.xp.asarray(keys)
         return np.concatenate(
@@ -192,4 +269,10 @@ def placed(rows: Rows, settings: GPU | None) -> Rows:
             "device may be taken. engine=GPU(stream=True) leaves X on the host and copies it block "
             "by block in every pass; or use float32, or engine='memory'."
         )
-    return DeviceRows(DeviceMatrix(xp.asarray(rows.X), settings, xp), *rows[1:])
+    with room():
+        return DeviceRows(DeviceMatrix(xp.asarray(rows.X), settings, xp), *rows[1:])
+
+
+def on_host(rows: Rows) -> Rows:
+    """The rows with X on the host, in one transfer where it is not there."""
+    return rows.take(slice(None)) if isinstance(rows, DeviceRows) else rows

@@ -26,7 +26,7 @@ from .rows import Rows, columns_with_density
 from .separation import separates
 from .start import Optimum, StartResult
 from .status import Status
-from .summary import FitSummary, counts, entropies
+from .summary import FitSummary, certainty, counts
 from .threads import single_threaded_blas
 
 MANY_COLUMNS = 1000  # beyond which no Gram matrix is formed to count the independent ones
@@ -290,7 +290,7 @@ def _judge(model, engine, result, optima) -> Fit:
         elif separates(model, engine, params.gate, take(final.statistics.gate, 0), units):
             status = Status.SEPARATED
 
-    soft, hard, *sizes = rows.summed(functools.partial(_block_sums, model, params))
+    soft, hard, *sizes = certainty(engine, model, params)
     mass = row_mass if rows.group is None else np.array(sizes)
     counted = _identified(model, rows, params)
     summary = FitSummary(
@@ -316,12 +316,6 @@ def _judge(model, engine, result, optima) -> Fit:
         regular,
         optima,
     )
-
-
-def _block_sums(model, params, rows):
-    """Entropies of a block's responsibilities, soft and hard, and the weights of the experts."""
-    resp = model.responsibilities(params, rows)[rows.first]
-    return np.concatenate([entropies(resp, rows.unit_weight), rows.unit_weight @ resp])
 
 
 def _identified(model, rows, params: MoEParams) -> MoEParams:

@@ -183,13 +183,19 @@ def columns_with_density(rows: Rows | Any, columns, independent: bool):
     if not independent or positive <= len(columns) + 1:
         return columns
     scaling = Scaling(x_mean, x_scale, np.zeros(1), np.ones(1))
-    gram = rows.summed(functools.partial(_row_gram, columns, scaling))
+    gram = design_gram(rows, columns, scaling)
     mean = gram[0, 1:] / gram[0, 0]
     return columns[_independent(gram[1:, 1:] / gram[0, 0] - np.outer(mean, mean))]
 
 
+@functools.singledispatch
+def design_gram(rows: Rows | Any, columns, scaling: Scaling):
+    """(q, q) weighted Gram matrix of standardised columns behind a column of ones."""
+    return rows.summed(functools.partial(_row_gram, columns, scaling))
+
+
 def _row_gram(columns, scaling, rows):
-    """(q, q) weighted Gram matrix of the rows' standardised columns behind a column of ones."""
+    """That of a block."""
     weight = np.ones(rows.n) if rows.weight is None else rows.weight
     return weighted_grams(design(rows.X, columns, scaling), weight[:, None])[0]
 

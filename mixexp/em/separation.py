@@ -9,6 +9,7 @@ import numpy as np
 
 from ..kernels.designs import weighted_grams
 from ..penalties import is_active
+from .rows import design_gram
 
 STEEP = 20.0  # norm of a difference of gate slopes, standardised, that only a separation explains
 COLLINEAR = 1e-8  # variance of a direction, standardised, below which the columns do not vary
@@ -31,7 +32,7 @@ def separates(model, engine, params: Any, stats: Any, units: float) -> bool:
     if not steep.any():
         return False
     total = engine.total_weight
-    values, vectors = np.linalg.eigh(engine.rows.summed(functools.partial(_gram, model)))
+    values, vectors = np.linalg.eigh(_gram(model, engine.rows))
     basis = vectors / np.sqrt(np.maximum(values / total, COLLINEAR))
     basis = basis[:, values > COLLINEAR * total]
     information = basis.T @ (information[steep] * (units / total)) @ basis
@@ -39,5 +40,11 @@ def separates(model, engine, params: Any, stats: Any, units: float) -> bool:
 
 
 def _gram(model, rows):
-    """(q, q) weighted Gram matrix of the gate's design of a block."""
+    """(q, q) weighted Gram matrix of the gate's design."""
+    if model.gate.own_design or rows.group is not None:
+        return rows.summed(functools.partial(_block_gram, model))
+    return design_gram(rows, model.gate_columns, model.scaling)
+
+
+def _block_gram(model, rows):
     return weighted_grams(model.gate_design(rows.unit_X), rows.unit_weight[:, None])[0]

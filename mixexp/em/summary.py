@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,6 +74,17 @@ def entropies(resp, weight):
     soft = -float(weight @ (resp * logs).sum(axis=1))
     hard = -float(weight @ logs.max(axis=1))
     return np.array([soft, hard])
+
+
+@functools.singledispatch
+def certainty(engine, model, params):
+    """(2 + K,) soft and hard entropy of the responsibilities, and the weights of the experts."""
+    return engine.rows.summed(functools.partial(_block_certainty, model, params))
+
+
+def _block_certainty(model, params, rows):
+    resp = model.responsibilities(params, rows)[rows.first]
+    return np.concatenate([entropies(resp, rows.unit_weight), rows.unit_weight @ resp])
 
 
 def counts(model, params) -> dict[str, Any]:

@@ -152,7 +152,7 @@ class BaseMoE(
             likelihood = inputs.get("prior_likelihood", "evidential")
             model = model._replace(prior_likelihood=likelihood)
         model = model._replace(grouped=inputs.get("groups") is not None)
-        rows = self._on_engine(model, rows, X)
+        placed = self._on_engine(model, rows, X)
         start, given = self._start(model, given_rows, rows, inputs.get("groups"))
         tasks = FitTasks(
             self,
@@ -163,7 +163,7 @@ class BaseMoE(
         )
         model, fit = self._fit_model(
             model,
-            rows,
+            placed,
             start=start,
             solver=EM() if self.solver is None else self.solver,
             seed=seed_of(self.random_state),

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
+from ..em.device import on_host
 from ..em.params import MoEParams, take
 from ..em.start import MultiStart
 from ..em.starts.table import compact_means
@@ -42,7 +43,8 @@ class StartMixin:
         if groups is not None:  # they are those of the rows as given
             responsibilities = group_means(responsibilities, given_rows, groups)
         responsibilities = compact_means(given_rows, responsibilities)
-        return None, [take(model.from_responsibilities(rows, responsibilities[None]), 0)]
+        given = model.from_responsibilities(on_host(rows), responsibilities[None])
+        return None, [take(given, 0)]
 
     @staticmethod
     def _start_from(other, model):

@@ -95,10 +95,14 @@ def _kernel(xp, name: str, macros: tuple):
 
 
 def _run(xp, name, count, arguments, **macros):
-    """One launch over ``count`` rows or entries; returns the number of lanes."""
-    grid = max(1, min(-(-count // THREADS), LANES // THREADS))
+    """One launch over ``count`` rows or entries."""
+    grid = _lanes(count) // THREADS
     _kernel(xp, name, tuple(sorted(macros.items())))((grid,), (THREADS,), arguments)
-    return grid * THREADS
+
+
+def _lanes(count):
+    """Threads of a launch over ``count`` rows or entries."""
+    return max(1, min(-(-count // THREADS), LANES // THREADS)) * THREADS
 
 
 def _strides(X):
@@ -156,8 +160,7 @@ class RowKernel:
         xp, padded = self.xp, gate.values.shape[0]
         U = xp.empty(padded * (self.scores.gate + self.scores.expert))
         V = xp.empty(padded * (self.grams.gate + self.grams.expert), dtype=self.dtype)
-        lanes = max(1, min(-(-padded // THREADS), LANES // THREADS)) * THREADS
-        partial = xp.empty((self.n_sums, lanes))
+        partial = xp.empty((self.n_sums, _lanes(padded)))
         arguments = (
             *(gate.values, expert.values, *vectors, params),
             *(n, padded, gate.values.shape[1], expert.values.shape[1], m),

@@ -17,6 +17,11 @@ typedef long long ll;
 typedef unsigned long long ull;
 #define FIRST ((ll)blockIdx.x * blockDim.x + threadIdx.x)
 #define LANES ((ll)gridDim.x * blockDim.x)
+// the lane's entries (i, j) of a matrix, row by row: divisions of 64 bits are dear
+#define ENTRIES(rows, columns, i, j) \
+    for (ll i = FIRST / (columns), j = FIRST % (columns), i_step = LANES / (columns), \
+            j_step = LANES % (columns); i < (rows); i += i_step, j += j_step, \
+            i += j >= (columns) ? 1 : 0, j -= j >= (columns) ? (columns) : 0)
 """
 
 DESIGNS = (
@@ -26,24 +31,22 @@ extern "C" __global__ void standardise_rows(
     const REAL* X, ll row_stride, ll column_stride, const ll* columns, const double* centre,
     const double* inverse_scale, ll n, ll padded, ll q, double* design)
 {
-    for (ll e = FIRST; e < padded * q; e += LANES) {
-        ll i = e / q, a = e % q;
+    ENTRIES(padded, q, i, a) {
         double value = i < n ? 1.0 : 0.0;
         if (i < n && a > 0) {
             double x = (double)X[i * row_stride + columns[a - 1] * column_stride];
             value = (x - centre[a - 1]) * inverse_scale[a - 1];
         }
-        design[e] = value;
+        design[i * q + a] = value;
     }
 }
 
 extern "C" __global__ void column_products(
     const double* design, const ll* left, const ll* right, ll padded, ll q, ll T, REAL* products)
 {
-    for (ll e = FIRST; e < padded * T; e += LANES) {
-        const double* row = design + e / T * q;
-        ll t = e % T;
-        products[e] = (REAL)(row[left[t]] * row[right[t]]);
+    ENTRIES(padded, T, i, t) {
+        const double* row = design + i * q;
+        products[i * T + t] = (REAL)(row[left[t]] * row[right[t]]);
     }
 }
 

@@ -14,10 +14,11 @@ import numpy as np
 
 from ...kernels import gpu
 from ...kernels.links import LINKS
-from ..device import DeviceRows
+from ..device import DeviceRows, room
 from ..model import MoEModel
-from ..params import PassResult
+from ..params import PassResult, stack
 from ..rows import Rows
+from ..summary import certainty
 from .device_blocks import DeviceBlocks
 from .fused import GLMPass, MultinomialPass, row_part_of
 
@@ -43,7 +44,7 @@ class DevicePass:
         K, together = model.K, np.array_equal(model.gate_columns, model.expert_columns)
         scores = gpu.Factors(K, factors[0], together)
         grams = gpu.Factors(K * (K - 1) // 2, factors[1], together)
-        with self.X.device:
+        with self.X.device, room():
             self.blocks = DeviceBlocks(rows, model, sum(scores[:2]), sum(grams[:2]))
             self.rows_kernel = gpu.RowKernel(
                 self.xp, self.kernel_name, n_scalars, scores, grams, rows.X.dtype, macros
@@ -61,7 +62,7 @@ class DevicePass:
                 f"{self.sizes[0]} and {self.sizes[1]}"
             )
         flat = [np.asarray(one, dtype=np.float64).reshape(S, -1) for one in parameters]
-        with self.X.device:
+        with self.X.device, room():
             params = self.xp.asarray(np.concatenate(flat, axis=1))
             totals: list[Any] = [None] * S
             for block in self.blocks:
@@ -206,6 +207,7 @@ class GpuEngine:
         kernel = self.kernel if model is self.kernel.model else self._pass(model)
         return kernel.result(params)
 
-    def rows_map(self, function):
-        """``function(rows of a block)`` for every block, in order, on the host."""
-        return [function(self.rows.take(block)) for block in self.rows.blocks()]
+
+@certainty.register
+def _(engine: GpuEngine, model, params):
+    return engine.kernel.certainty(stack([params]))[0]

@@ -9,9 +9,13 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mixexp import EM
+from mixexp.em import device
 from mixexp.em.device import GPU, DeviceMatrix, DeviceRows, array_module, hash_columns
 from mixexp.em.engines import GpuEngine, MemoryEngine, engine_for
 from mixexp.em.params import concatenate, tree_map
+from mixexp.em.rows import Rows, columns_with_density, design_gram, standardisation
+from mixexp.em.starts.keys import hash_rows
+from mixexp.em.starts.table import canonical_table, count_distinct
 from mixexp.kernels import gpu
 from tests.contracts.cases import batch, links, model_of, problem, some_params
 from tests.device_twin import PLACES, DeviceTwin, module, on_device
@@ -187,6 +191,19 @@ def test_too_little_memory_is_an_error(twin):
         GpuEngine(streamed(case.rows, memory=400_000), model)
 
 
+def test_memory_that_others_took_is_named(twin, monkeypatch):
+    case = problem("softmax", "gaussian")
+    model = model_of(case)
+    engine = GpuEngine(on_device(twin, case.rows), model)
+
+    def full(*shape, **kwargs):
+        raise MemoryError("Out of memory allocating 512 bytes")
+
+    monkeypatch.setattr(twin, "empty", full)
+    with pytest.raises(MemoryError, match=r"GPU\(memory=\.\.\.\).*allocating 512 bytes"):
+        engine.run(model, batch(some_params(model, case.rows)))
+
+
 @pytest.mark.parametrize("gate, family", [("gaussian", "gaussian"), ("softmax", "student")])
 def test_pairs_without_a_pass_are_refused_by_name(twin, gate, family):
     case = problem(gate, family)
@@ -244,3 +261,36 @@ def test_missing_cupy_driver_or_version_are_named(monkeypatch):
     twin.__version__ = "13.6.0"
     with pytest.raises(ImportError, match=r"CuPy 14 or later; got 13\.6\.0"):
         array_module()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_scales_and_gram_matrices_are_those_in_memory(xp, dtype, monkeypatch):
+    monkeypatch.setattr(device, "ENTRIES", 300)
+    rng = np.random.default_rng(0)
+    X = rng.normal(3, 2, size=(400, 4)).astype(dtype)
+    X[:, 2] = 7  # no variance
+    rows = Rows(X, rng.normal(size=(400, 1)), rng.uniform(0, 2, 400))
+    on_it = on_device(xp, rows)
+    for one, other in zip(on_it.x_moments(), rows.x_moments(), strict=True):
+        assert_allclose(one, other, rtol=1e-13)
+    columns, scaling = np.array([3, 0]), standardisation(rows, False)
+    expected = design_gram(rows, columns, scaling)
+    assert_allclose(design_gram(on_it, columns, scaling), expected, rtol=1e-12, atol=1e-11)
+    assert_array_equal(
+        columns_with_density(on_it, np.arange(4), True), columns_with_density(rows, range(4), True)
+    )
+
+
+def test_keys_and_distinct_rows_are_those_in_memory(xp):
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 3, size=(500, 3)).astype(float)
+    X[::7] *= -1.0  # zeros of both signs
+    trials, weight = rng.integers(1, 3, 500).astype(float), rng.integers(0, 2, 500).astype(float)
+    rows = Rows(X, rng.integers(0, 2, (500, 1)).astype(float), weight, None, trials)
+    on_it = on_device(xp, rows)
+    assert_array_equal(hash_rows(on_it), hash_rows(rows))
+    for enough in (20, 1000):
+        assert count_distinct(on_it, enough) == count_distinct(rows, enough)
+    table, expected = (canonical_table(one, 40, 1) for one in (on_it, rows))
+    assert_array_equal(table.key, expected.key)
+    assert_array_equal(table.rows.X, expected.rows.X)

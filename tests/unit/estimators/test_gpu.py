@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 import mixexp
 from mixexp import (
@@ -91,6 +92,23 @@ def test_searches_for_starts_meet_the_same_optima(xp):
         assert fit.engine_ == "gpu"
         assert_array_equal(fit.starts_.loglik, memory.starts_.loglik)
         assert_allclose(fit.loglik_, memory.loglik_, rtol=1e-10)
+
+
+def test_x_does_not_come_back_in_a_fit(twin):
+    """Hashes, a table of rows, statistics: less than half of 20 columns, whatever n."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(6000, 20))
+    y = np.where(X[:, 0] > 0, X[:, 1], -X[:, 1]) + 0.1 * rng.normal(size=6000)
+    on_it = twin.asarray(X)
+    twin.clear()
+    start = MultiStart(n_starts=0.1, max_rounds=0, table_size=300)
+    model = MoERegressor(2, start=start, solver=EM(max_passes=4, tol=0))
+    with pytest.warns(ConvergenceWarning):
+        model.fit(on_it, y)
+    of_rows = 300 * 20 * 8  # the table's
+    statistics = 8 * (7 + 4 * 21 + 3 * 231)
+    assert max(twin.down) <= max(of_rows, 8 * 6000, statistics)
+    assert sum(twin.down) < X.nbytes / 2 and sum(twin.up) < X.nbytes / 2
 
 
 def test_few_rows_are_merged_and_fitted_on_the_device(xp):
@@ -229,6 +247,27 @@ def test_settings_are_those_of_a_part(twin, tmp_path):
     loaded = mixexp.load(tmp_path / "model.mixexp")
     assert loaded.engine.memory == 10**8
     assert_array_equal(loaded.predict(case.rows.X), model.predict(case.rows.X))
+
+
+def test_checkpoints_continue_on_the_device(twin, tmp_path):
+    case = problem("softmax", "gaussian", n=N, seed=3)
+    X, settings = twin.asarray(case.rows.X), {"checkpoint": tmp_path / "fit.state"}
+    start = case.labels()
+    with pytest.warns(ConvergenceWarning):
+        MoERegressor(2, start=start, solver=EM(max_passes=5, **settings)).fit(X, case.y)
+    continued = MoERegressor(2, start=start, solver=EM(**settings)).fit(X, case.y)
+    whole = MoERegressor(2, start=start, solver=EM()).fit(X, case.y)
+    assert_array_equal(continued.objective_path_, whole.objective_path_)
+
+
+def test_callbacks_may_score_what_lies_on_the_device(twin):
+    monitor = pytest.importorskip("sklearn.callback").ScoringMonitor(scoring="r2")
+    case = problem("softmax", "gaussian", n=N, seed=3)
+    model = MoERegressor(2, start=case.labels(), solver=EM(max_passes=2, tol=0))
+    model.set_callbacks(monitor)
+    with pytest.warns(ConvergenceWarning):
+        model.fit(twin.asarray(case.rows.X), case.y)
+    assert len(monitor.get_logs().data_as_pandas) >= model.n_iter_
 
 
 def test_no_fitted_attribute_is_on_the_device(twin):

@@ -124,8 +124,11 @@ def test_glm_source_of_other_layouts(K, together, given):
 
 
 @needs_compiler
+@pytest.mark.parametrize("lanes", [8, gpu.LANES])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_sources_of_designs_equal_their_twins(dtype, rng):
+def test_sources_of_designs_equal_their_twins(dtype, lanes, rng, monkeypatch):
+    monkeypatch.setattr(gpu, "LANES", lanes)
+    monkeypatch.setattr(gpu, "THREADS", min(lanes, gpu.THREADS))
     X = rng.normal(size=(50, 5)).astype(dtype)
     X[3, 2] = -0.0
     columns, keys = np.array([4, 0, 2]), rng.integers(1, 2**63, 5).astype(np.uint64)
