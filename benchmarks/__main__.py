@@ -10,6 +10,7 @@ import time
 from datetime import date
 from pathlib import Path
 
+from .aggregation import aggregation
 from .growth import growth
 from .memory import memory
 from .passes import passes
@@ -27,6 +28,7 @@ SECTIONS = {
     "slopes": slopes,
     "paths": paths,
     "whole-fits": whole_fits,
+    "aggregation": aggregation,
 }
 RESULTS = Path(__file__).resolve().parent / "results"
 

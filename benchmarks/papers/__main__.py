@@ -16,6 +16,7 @@ EXPERIMENTS = (
     "lasso_path",
     "lasso_oracle",
     "dendrogram",
+    "distributed",
 )
 
 

@@ -1,6 +1,7 @@
 """Mixtures of experts from partitions that are fitted alone: only parameters leave them."""
 
 from .aggregate import Aggregation, aggregate
+from .between import transport_divergence
 from .estimators import AggregatedMoEClassifier, AggregatedMoERegressor
 from .local import LocalFit, Moments
 from .pooled import pooled_inference
@@ -17,4 +18,5 @@ __all__ = [
     "local_statistics",
     "pooled_inference",
     "refine",
+    "transport_divergence",
 ]

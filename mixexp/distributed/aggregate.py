@@ -12,6 +12,7 @@ from ..em.params import MoEParams
 from ..em.regular import is_regular
 from ..em.status import Status
 from ..em.summary import FitSummary, counts
+from ..em.threads import single_threaded_blas
 from ..estimators import MoEClassifier, MoERegressor
 from ..estimators._settings import resolve_expert
 from ..estimators._starting import starts_table
@@ -22,11 +23,13 @@ from .averaging import aligned_average, middle, naive_average
 from .divergence import relaxed
 from .large import LargeMixture, on_support
 from .local import LocalFit
+from .origin import WEIGHTINGS
 from .reduction import reduce_mixture
 from .screening import screen
 from .support import check_support
 
 METHODS = ("reduction", "aligned", "average", "middle")
+PLANS = ("pointwise", "whole")
 
 
 class Aggregation(NamedTuple):
@@ -59,14 +62,17 @@ class Aggregation(NamedTuple):
     n_support: int
 
 
+@single_threaded_blas()
 def aggregate(
     fits: Sequence[LocalFit],
     n_experts: int | None = None,
     *,
     support=None,
     method: str = "reduction",
+    weighting: str = "sizes",
     robust: bool = False,
     estimator=None,
+    plan: str = "pointwise",
     n_tries: int = 4,
     max_iter: int = 500,
     tol: float = 1e-6,
@@ -88,11 +94,20 @@ def aggregate(
         The reduction estimator; the weighted mean of parameters after matching experts (the
         Hungarian method); the mean without matching, which label switching ruins; the local fit
         nearest to all others.
+    weighting : {"sizes", "covariates"}
+        Of the local fits in the large mixture: by their numbers of rows, as in the paper; or at
+        each x by how many rows a partition has there, from normal laws with the means and
+        covariances that the fits hold (``LocalFit.of(model, X)``). The second is for partitions
+        that see different parts of the population, and do not know the others.
     robust : bool, default=False
         Leave out fits whose divergence from the others is far beyond sampling error. Needs at
         least three fits, of which more than half are sound.
     estimator : MoERegressor, MoEClassifier or None
         Settings of gate and experts for the result; the default ones where None.
+    plan : {"pointwise", "whole"}
+        Of the reduction: at each x every local expert goes to the nearest reduced one, as in the
+        paper; or to one and the same at all x, which does not mix experts up where their means
+        cross, and leaves a better gate where the partitions are alike.
     n_tries : int
         Runs of the reduction from clusters of the local experts.
     max_iter, tol : int, float
@@ -132,18 +147,22 @@ def aggregate(
     if method not in METHODS:
         hint = " 'global' pools the rows: fit the estimator to them." if method == "global" else ""
         raise ValueError(f"method must be one of {METHODS}; got {method!r}.{hint}")
+    if plan not in PLANS:
+        raise ValueError(f"plan must be one of {PLANS}; got {plan!r}.")
+    if weighting not in WEIGHTINGS:
+        raise ValueError(f"weighting must be one of {WEIGHTINGS}; got {weighting!r}.")
     template = _template(estimator, fits[0], K)
     rows = check_support(support, fits, K, random_state)
-    mixture = on_support(fits, K, rows, template)
+    mixture = on_support(fits, K, rows, template, weighting)
     kept, found = np.ones(len(fits), dtype=bool), None
     if robust:
         dropped, found = screen(mixture)
         kept = ~dropped
         # anew: the target's scale was that of all
-        sound = [fit for fit, ok in zip(fits, kept, strict=True) if ok]
-        mixture = on_support(sound, K, rows, template) if dropped.any() else mixture
-    search = {"n_tries": n_tries, "max_iter": max_iter, "tol": tol, "seed": random_state}
-    params, path, converged = _combined(mixture, method, search)
+        fits = [fit for fit, ok in zip(fits, kept, strict=True) if ok]
+        mixture = on_support(fits, K, rows, template, weighting) if dropped.any() else mixture
+    search = {"plan": plan, "n_tries": n_tries, "max_iter": max_iter, "tol": tol}
+    params, path, converged = _combined(mixture, method, search | {"seed": random_state})
     logits = mixture.model.gate.temperature * params.gate.coef
     params = params._replace(gate=SoftmaxParams(logits))
     said = Aggregation(

@@ -50,10 +50,11 @@ def pairwise(mixture: LargeMixture) -> np.ndarray:
     values = family.values(mixture.experts, X)
     M = len(mixture.fits)
     out = np.empty((M, M))
+    share = np.bincount(mixture.owner, weights=weight.mean(axis=0), minlength=M)
     for m in range(M):
         own = family.values(mixture.local[m].expert, X)
         moved = _by_partition(mixture, family, weight, values, own)
-        out[:, m] = moved / mixture.share
+        out[:, m] = moved / np.maximum(share, 1e-300)
     return out
 
 

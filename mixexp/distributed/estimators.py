@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..estimators import MoEClassifier, MoERegressor
 from ..estimators._settings import seed_of
-from .aggregate import METHODS, aggregate
+from .aggregate import METHODS, PLANS, aggregate
+from .origin import WEIGHTINGS
 from .partitions import deal, fit_parts, statistics_of
 from .pooled import pooled_inference
 from .refine import STEPS, add, newton_step, refine, with_likelihood
@@ -34,6 +35,8 @@ class _Aggregated(BaseEstimator):
         *,
         n_experts=None,
         method="reduction",
+        plan="pointwise",
+        weighting="sizes",
         support="rows",
         support_size=None,
         robust=False,
@@ -46,6 +49,8 @@ class _Aggregated(BaseEstimator):
         self.n_partitions = n_partitions
         self.n_experts = n_experts
         self.method = method
+        self.plan = plan
+        self.weighting = weighting
         self.support = support
         self.support_size = support_size
         self.robust = robust
@@ -88,7 +93,8 @@ class _Aggregated(BaseEstimator):
             return self
         start = template.start
         parts = deal(X, y, sample_weight, partitions, self.n_partitions, start, self.random_state)
-        moments = isinstance(self.support, str) and self.support == "moments"
+        drawn = isinstance(self.support, str) and self.support == "moments"
+        moments = drawn or self.weighting == "covariates"
         done = fit_parts(template, parts, moments, self.n_jobs)
         self.local_fits_ = [one.value for one in done]
         self.times_["local"] = np.array([one.elapsed for one in done])
@@ -107,6 +113,10 @@ class _Aggregated(BaseEstimator):
         methods = (*METHODS, "global")
         if self.method not in methods:
             raise ValueError(f"method must be one of {methods}; got {self.method!r}.")
+        if self.plan not in PLANS:
+            raise ValueError(f"plan must be one of {PLANS}; got {self.plan!r}.")
+        if self.weighting not in WEIGHTINGS:
+            raise ValueError(f"weighting must be one of {WEIGHTINGS}; got {self.weighting!r}.")
         if self.refine_step not in STEPS[:2]:
             raise ValueError(f"refine_step must be one of {STEPS[:2]}; got {self.refine_step!r}.")
         rounds = self.refine_rounds
@@ -147,6 +157,8 @@ class _Aggregated(BaseEstimator):
             self.n_experts,
             support=support,
             method=self.method,
+            plan=self.plan,
+            weighting=self.weighting,
             robust=self.robust,
             estimator=template.set_params(start="default"),
             random_state=seed,
@@ -252,6 +264,9 @@ class AggregatedMoERegressor(RegressorMixin, _Aggregated):
         Of the combined model; None: as many as the estimator has.
     method : {"reduction", "aligned", "average", "middle", "global"}, default="reduction"
         As in `aggregate`; "global" fits all rows together, for comparison.
+    plan : {"pointwise", "whole"}, default="pointwise"
+    weighting : {"sizes", "covariates"}, default="sizes"
+        As in `aggregate`.
     support : {"rows", "moments"} or (S, p) array, default="rows"
         Covariates on which divergences are averaged: rows of the partitions, drawn at random;
         rows drawn from normal laws with the partitions' means and covariances, so that no row
@@ -318,8 +333,9 @@ class AggregatedMoEClassifier(ClassifierMixin, _Aggregated):
     ----------
     estimator : MoEClassifier or None
         Fitted to every partition; its gate must be softmax, its experts multinomial.
-    n_partitions, n_experts, method, support, support_size, robust, refine_rounds, refine_step, \
-n_jobs, random_state
+    n_partitions, n_experts, method, plan, weighting, support, support_size, robust
+        As for `AggregatedMoERegressor`.
+    refine_rounds, refine_step, n_jobs, random_state
         As for `AggregatedMoERegressor`.
 
     Attributes

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.base import clone
 
 from ..em.model import MoEModel
-from ..em.params import MoEParams, concatenate, take
+from ..em.params import MoEParams, concatenate
 from ..em.rows import Scaling, design
 from ..estimators._settings import resolve_expert
 from ..gates import SoftmaxGate
@@ -21,6 +21,7 @@ from ..penalties import vanishing_ridge, with_checked_penalty
 from ..scaling import moments
 from .families import FAMILIES
 from .local import LocalFit
+from .origin import origins
 
 
 class LargeMixture(NamedTuple):
@@ -28,7 +29,8 @@ class LargeMixture(NamedTuple):
 
     model : MoEModel of K experts on the support's standardisation; local : list of M `MoEParams`
     on it; owner (L,): the partition of each expert; share (M,): weights lambda; family; X_gate
-    (S, qg), X (S, qe): designs; values: of all L experts; weight (S, L) = lambda_m pi^m_k(x).
+    (S, qg), X (S, qe): designs; values: of all L experts; weight (S, L) =
+    lambda_m(x) pi^m_k(x), where `origins` gives lambda.
     """
 
     model: MoEModel
@@ -60,31 +62,21 @@ class LargeMixture(NamedTuple):
         """Positions of a partition's experts."""
         return np.flatnonzero(self.owner == partition)
 
-    def without(self, dropped) -> LargeMixture:
-        """The mixture of the partitions that are not ``dropped`` (M,) bool."""
-        kept = np.flatnonzero(~dropped)
-        return large_mixture(
-            [self.fits[m] for m in kept],
-            self.model,
-            [self.local[m] for m in kept],
-            self.X_gate,
-            self.X,
-        )
 
-
-def large_mixture(fits, model, local, X_gate, X) -> LargeMixture:
-    """The mixture of local parameters that are on the model's scale."""
+def large_mixture(fits, model, local, X_gate, X, origin) -> LargeMixture:
+    """The mixture of local parameters that are on the model's scale; origin (S, M)."""
     family = FAMILIES[fits[0].family]
     rows = np.array([fit.n_rows for fit in fits])
     share = rows / rows.sum()
     owner = np.repeat(np.arange(len(fits)), [fit.n_experts for fit in fits])
     gates = [np.exp(log_softmax(X_gate @ params.gate.coef.T)) for params in local]
-    weight = np.concatenate([s * gate for s, gate in zip(share, gates, strict=True)], axis=1)
+    weighted = [part[:, None] * gate for part, gate in zip(origin.T, gates, strict=True)]
+    weight = np.concatenate(weighted, axis=1)
     values = family.values(concatenate([params.expert for params in local]), X)
     return LargeMixture(model, fits, local, owner, share, family, X_gate, X, values, weight)
 
 
-def on_support(fits, n_experts, support, template) -> LargeMixture:
+def on_support(fits, n_experts, support, template, weighting="sizes") -> LargeMixture:
     """All local fits on the support's standardisation.
 
     Columns are standardised by the support's means and standard deviations, the target by those of
@@ -97,6 +89,7 @@ def on_support(fits, n_experts, support, template) -> LargeMixture:
     support : (S, p) array
     template : MoERegressor or MoEClassifier
         Settings of gate and experts.
+    weighting : {"sizes", "covariates"}
     """
     first = fits[0]
     if first.family == "multinomial":
@@ -111,12 +104,13 @@ def on_support(fits, n_experts, support, template) -> LargeMixture:
     local = [model.rescale(fit.params, plain) for fit in fits]
     X_gate = design(support, model.gate_columns, columns)
     X = design(support, model.expert_columns, columns)
-    mixture = large_mixture(fits, model, local, X_gate, X)
+    origin = origins(fits, support, weighting)
+    mixture = large_mixture(fits, model, local, X_gate, X, origin)
     if first.family == "multinomial":
         return mixture
     scaled = model._replace(scaling=columns._replace(**_target_scale(mixture)))
     local = [scaled.rescale(params, columns) for params in local]
-    return large_mixture(fits, scaled, local, X_gate, X)
+    return large_mixture(fits, scaled, local, X_gate, X, origin)
 
 
 def _target_scale(mixture):
@@ -150,8 +144,3 @@ def _model(fits, n_experts, scaling, template) -> MoEModel:
         scaling,
         n_classes,
     )
-
-
-def expert_of(params: MoEParams, index):
-    """The expert parameters at some positions."""
-    return take(params.expert, index)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from ..em.threads import single_threaded_blas
 from ..inference import InferenceResult, NotRegularError
 from ..inference.coordinates import coordinates
 from ..inference.problem import Problem
@@ -28,6 +29,7 @@ class RowsElsewhere:
         )
 
 
+@single_threaded_blas()
 def pooled_inference(model, covariance: str = "observed", *, reference: int = 0) -> InferenceResult:
     """Standard errors and Wald tests of a model that `refine` returned.
 

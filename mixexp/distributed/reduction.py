@@ -46,20 +46,24 @@ class _Plan(NamedTuple):
 
 
 def reduce_mixture(
-    mixture: LargeMixture, *, n_tries=4, max_iter=500, tol=1e-6, seed=0
+    mixture: LargeMixture, *, plan="pointwise", n_tries=4, max_iter=500, tol=1e-6, seed=0
 ) -> Reduction:
     """The best of several runs of the algorithm, and the gate fitted to its plan.
 
     Runs begin at the experts aligned to the largest partition's, and at k-means clusters of all
     local experts, weighted by their share of the mixture; equal beginnings run once.
+
+    With plan="whole" a local expert goes to one reduced expert at all x: the plan does not depend
+    on x, and R_c is the smallest over such plans.
     """
+    find = _plan if plan == "pointwise" else _whole_plan
     with single_threaded_blas():
         starts = _starts(mixture, n_tries, seed)
-        runs = [_run(mixture, labels, max_iter, tol) for labels in starts]
-        experts, plan, path, converged = min(runs, key=lambda run: run[1].value)
-        gate = _gate(mixture, plan.mass)
+        runs = [_run(mixture, labels, find, max_iter, tol) for labels in starts]
+        experts, last, path, converged = min(runs, key=lambda run: run[1].value)
+        gate = _gate(mixture, last.mass)
     params = MoEParams(gate, experts)
-    return Reduction(params, plan.value, np.array(path), len(starts), converged)
+    return Reduction(params, last.value, np.array(path), len(starts), converged)
 
 
 def _starts(mixture, n_tries, seed):
@@ -84,18 +88,17 @@ def _canonical(labels):
     return np.argsort(np.argsort(first))[inverse]
 
 
-def _run(mixture, labels, max_iter, tol):
+def _run(mixture, labels, find, max_iter, tol):
     """Experts, last plan and path of R_c from one division of the local experts."""
     experts = _from_labels(mixture, labels)
     path: list[float] = []
     for _ in range(max_iter):
-        plan = _plan(mixture, experts)
-        experts, plan = _filled(mixture, experts, plan)
+        experts, plan = _filled(mixture, experts, find)
         path.append(plan.value)
         if len(path) > 1 and path[-2] - path[-1] < tol:
             return experts, plan, path, True
         experts = _update(mixture, experts, plan)
-    return experts, _plan(mixture, experts), path, False
+    return experts, find(mixture, experts), path, False
 
 
 def _plan(mixture, experts, labels=None) -> _Plan:
@@ -120,6 +123,18 @@ def _plan(mixture, experts, labels=None) -> _Plan:
     return _Plan(mass, sums, float(burden.sum()) / S, int(burden.argmax()))
 
 
+def _whole_plan(mixture, experts) -> _Plan:
+    """Every local expert sent to the reduced one that is nearest over all x together."""
+    family, weight = mixture.family, mixture.weight
+    reduced = family.values(experts, mixture.X)
+    costs = [
+        (weight * family.cost(mixture.values, reduced, k)).mean(axis=0) for k in range(mixture.K)
+    ]
+    burden = np.min(costs, axis=0)
+    plan = _plan(mixture, experts, np.argmin(costs, axis=0))
+    return plan._replace(value=float(burden.sum()), worst=int(burden.argmax()))
+
+
 def _update(mixture, experts, plan):
     return mixture.family.update(experts, mixture.X, plan.mass, plan.sums, mixture.model.expert)
 
@@ -131,8 +146,12 @@ def _from_labels(mixture, labels):
     return _update(mixture, begin, _plan(mixture, begin, labels))
 
 
-def _filled(mixture, experts, plan):
-    """Reduced experts without mass placed on the local expert that costs most; R_c falls."""
+def _filled(mixture, experts, find):
+    """The plan; reduced experts without mass go where the local expert is that costs most.
+
+    R_c falls by that.
+    """
+    plan = find(mixture, experts)
     for _ in range(mixture.K):
         empty = np.flatnonzero(plan.mass.mean(axis=0) < EMPTY)
         if len(empty) == 0 or plan.value <= 0:
@@ -142,7 +161,7 @@ def _filled(mixture, experts, plan):
         for leaf, new in zip(moved, source, strict=True):
             leaf[empty[0]] = new
         experts = type(experts)(*moved)
-        plan = _plan(mixture, experts)
+        plan = find(mixture, experts)
     return experts, plan
 
 

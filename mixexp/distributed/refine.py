@@ -123,6 +123,7 @@ def local_statistics(model, X, y, sample_weight=None, *, information=True) -> Lo
     )
 
 
+@single_threaded_blas()
 def refine(model, statistics, step: str = "newton") -> Any:
     """The model after one step from the sums of all partitions.
 

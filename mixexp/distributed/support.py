@@ -53,13 +53,7 @@ def check_support(support, fits, n_experts, seed) -> np.ndarray:
 
 def draw_from_moments(fits, size, seed) -> np.ndarray:
     """(size, p) rows of the mixture of normal laws with the partitions' means and covariances."""
-    without = [m for m, fit in enumerate(fits) if fit.moments is None]
-    if without:
-        raise ValueError(
-            f"support=None draws rows from the moments of the local fits, which those at "
-            f"positions {without[:5]} do not hold: use LocalFit.of(model, X) there, or give "
-            "support= rows of covariates."
-        )
+    check_moments(fits, "support=None draws rows from")
     rng = np.random.default_rng(seed)
     share = np.array([fit.n_rows for fit in fits])
     counts = rng.multinomial(size, share / share.sum())
@@ -71,6 +65,17 @@ def draw_from_moments(fits, size, seed) -> np.ndarray:
         if count
     ]
     return np.concatenate(parts)
+
+
+def check_moments(fits, what) -> None:
+    """Refuse fits without means and covariances; ``what`` says what asks for them."""
+    without = [m for m, fit in enumerate(fits) if fit.moments is None]
+    if without:
+        raise ValueError(
+            f"{what} the moments of the local fits, which those at positions {without[:5]} do not "
+            "hold: use LocalFit.of(model, X) there, or give support= rows of covariates and "
+            "weighting='sizes'."
+        )
 
 
 def rows_of_partitions(parts, size, seed) -> np.ndarray:

@@ -77,14 +77,16 @@ def test_units_of_columns_and_target_do_not_matter():
     assert_allclose(other.aggregation_.divergence, one.aggregation_.divergence, rtol=1e-3)
 
 
+@pytest.mark.parametrize("plan", ["pointwise", "whole"])
 @pytest.mark.parametrize("kind", ["gaussian", "multinomial"])
-def test_the_divergence_never_rises(fits, kind):
+def test_the_divergence_never_rises(fits, kind, plan):
     if kind == "gaussian":
-        model = aggregate(fits, 3, support=X_SUPPORT, tol=0.0, max_iter=40)
+        own, K, X = fits, 3, X_SUPPORT
     else:
-        model = aggregate(local_classes(1500, 3), 1, support=X_SUPPORT[:, :2], tol=0.0, max_iter=9)
+        own, K, X = local_classes(1500, 3), 1, X_SUPPORT[:, :2]
+    model = aggregate(own, K, support=X, tol=0.0, max_iter=20, plan=plan)
     path = model.aggregation_.path
-    assert len(path) > 2
+    assert len(path) > 1 + (plan == "pointwise")
     assert np.diff(path).max() < 1e-10
 
 
@@ -159,6 +161,43 @@ def test_a_class_missing_from_a_partition():
     assert model.score(X, y) > 0.5
 
 
+def test_whole_plans_leave_the_better_gate():
+    """Where means cross, a plan at each x mixes experts up, and the gate pays for it."""
+    test, y, _ = regression(5000, 500)
+    heights = {
+        plan: np.mean([
+            aggregate(dealt(2000, 4, seed), 4, plan=plan).log_prob(test, y).mean()
+            for seed in range(2)
+        ])
+        for plan in ("pointwise", "whole")
+    }  # fmt: skip
+    assert heights["whole"] > heights["pointwise"] + 1e-3
+
+
+def test_covariates_say_which_partition_speaks():
+    """Partitions that have never seen an expert do not vote on where it rules."""
+    X, y, z = regression(4800, 0)
+    part = np.arange(4800) % 6
+    kept = (z != 3) | (part < 2)
+    fits = [
+        local_regression(X[i], y[i], z[i], m, K=4 if m < 2 else 3)
+        for m, i in enumerate(kept & (part == m) for m in range(6))
+    ]
+    X, y, z = X[kept], y[kept], z[kept]
+    pooled = MoERegressor(4, start=z).fit(X, y).log_prob(X, y).mean()
+    lost = {
+        way: pooled - aggregate(fits, 4, weighting=way, plan="whole").log_prob(X, y).mean()
+        for way in ("sizes", "covariates")
+    }
+    assert lost["covariates"] < 0.2 * lost["sizes"]
+
+
+def test_weights_of_alike_partitions_are_their_sizes(fits):
+    one = aggregate(fits, 4, support=X_SUPPORT, plan="whole")
+    other = aggregate(fits, 4, support=X_SUPPORT, plan="whole", weighting="covariates")
+    assert_allclose(one.gate_proba(X_SUPPORT), other.gate_proba(X_SUPPORT), atol=0.05)
+
+
 def test_two_responses(fits):
     X, y, z = regression(900, 0)
     parts = np.array_split(np.arange(900), 3)
@@ -228,6 +267,8 @@ def test_support_from_moments_and_from_rows_agree(fits):
         ({"n_experts": 17}, "from 1 to 16"),
         ({"n_experts": 2.5}, "n_experts must be an integer"),
         ({"method": "global"}, "fit the estimator to them"),
+        ({"plan": "half"}, "plan must be one of"),
+        ({"weighting": "equal"}, "weighting must be one of"),
         ({"method": "mean"}, "method must be one of"),
         ({"method": "aligned", "n_experts": 3}, "needs local fits of n_experts=3"),
         ({"estimator": MoEClassifier()}, "estimator must be MoERegressor"),
@@ -248,7 +289,7 @@ def test_fits_that_do_not_belong_together_are_refused(fits):
         aggregate([fits[0], *local_classes(600, 1)], 4)
     with pytest.raises(ValueError, match="names of the columns"):
         aggregate([fits[0], replace(fits[1], feature_names=np.array(["a", "b", "c"]))], 4)
-    with pytest.raises(ValueError, match="which those at positions \\[1\\]"):
+    with pytest.raises(ValueError, match="those at positions \\[1\\] do not hold"):
         aggregate([fits[0], replace(fits[1], moments=None)], 4)
     X, y, z = regression(300, 0)
     with pytest.raises(ValueError, match="give n_experts"):

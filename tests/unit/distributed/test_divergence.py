@@ -8,10 +8,13 @@ from numpy.testing import assert_allclose
 from scipy import integrate, stats
 from scipy.special import rel_entr
 
+from mixexp import MoERegressor
+from mixexp.distributed import LocalFit, transport_divergence
 from mixexp.distributed.divergence import nearest, relaxed, transportation
 from mixexp.distributed.families import FAMILIES
 from mixexp.distributed.logit import soft_logit
 from mixexp.experts import GaussianExpert, GLMParams, MultinomialExpert, MultinomialParams
+from tests.unit.distributed.partitioned import regression
 
 
 def gaussian(rng, K, m=1, q=3):
@@ -112,6 +115,23 @@ def test_transport_of_two_by_two_has_a_closed_form(rng):
         ends.append((plan * c.reshape(20, 4)).sum(axis=1))
     expected = np.minimum(*ends).mean()
     assert_allclose(transportation(family, a, values, b, others), expected, rtol=1e-8)
+
+
+def test_transport_divergence_of_models():
+    X, y, z = regression(400, 0)
+    one = MoERegressor(4, start=z[:200]).fit(X[:200], y[:200])
+    other = LocalFit.of(MoERegressor(3, start=z[200:] % 3).fit(X[200:], y[200:]))
+    assert_allclose(transport_divergence(one, one, X), 0, atol=1e-9)
+    both = transport_divergence(one, other, X)
+    assert 0 < transport_divergence(one, other, X, marginals="first") <= both
+    # units of the columns and of the target do not matter
+    scaled = MoERegressor(4, start=z[:200]).fit(10 * X[:200] + 1, -3 * y[:200])
+    again = LocalFit.of(MoERegressor(3, start=z[200:] % 3).fit(10 * X[200:] + 1, -3 * y[200:]))
+    assert_allclose(transport_divergence(scaled, again, 10 * X + 1), both, rtol=1e-3)
+    with pytest.raises(ValueError, match="2 columns; the models have 3"):
+        transport_divergence(one, other, X[:, :2])
+    with pytest.raises(ValueError, match="marginals must be"):
+        transport_divergence(one, other, X, marginals="none")
 
 
 @pytest.mark.parametrize("name", FAMILIES)
