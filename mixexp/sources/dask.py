@@ -8,9 +8,12 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
-from .aligned import GIVEN_AS, Partitions, aligned
+from .aligned import GIVEN_AS, Partitions, aligned, is_dask
 from .base import ROW_INPUTS, Block, Source
+
+ROWS = 65_536  # of a partition of rows that were in memory: of the rows alone, not of the cluster
 
 LOST = (
     "The Dask scheduler was lost during a pass over the partitions. Start a cluster, connect to it "
@@ -52,6 +55,7 @@ class DaskSource(Source):
         self._partitions: Partitions = aligned(X, given)
         self.n_features = self._partitions.n_features
         self.feature_names = self._partitions.feature_names
+        self.n_outputs = n_outputs(y)
         self.row_inputs = tuple(name for name in ROW_INPUTS if name in given)
 
     @property
@@ -102,6 +106,51 @@ class DaskSource(Source):
         return f"dask: {kinds} in {self.n_partitions} partitions of {self.n_features} columns"
 
 
+def dask_source(X, y, **inputs) -> DaskSource:
+    """The source of ``engine="dask"``: Dask collections, or rows in memory cut into partitions.
+
+    Rows in memory are sent to the workers once.
+
+    Raises
+    ------
+    ImportError
+        Without Dask.
+    ValueError
+        As `DaskSource`, or for another kind of dataset.
+    """
+    try:
+        import dask.array
+        import dask.dataframe
+    except ImportError as error:
+        raise ImportError(
+            f"engine='dask' needs Dask ({error}): pip install \"mixexp[dask]\""
+        ) from error
+    if isinstance(X, Source):
+        raise ValueError(
+            f"engine='dask' takes Dask collections or arrays; got {type(X).__name__}. Leave "
+            "engine='auto', or read the files with Dask (dask.dataframe.read_parquet)."
+        )
+    if y is None:
+        raise ValueError("fit needs y beside X.")
+    if is_dask(X):
+        return DaskSource(X, y, **inputs)
+    values = np.asarray(X)
+    if values.ndim != 2 or sparse.issparse(X):
+        kind = "a sparse matrix" if sparse.issparse(X) else f"an array of shape {values.shape}"
+        raise ValueError(f"engine='dask' takes dense X of shape (n, p); got {kind}.")
+    cut = dask.array.from_array(values, chunks=(ROWS, -1)).persist()
+    source = DaskSource(cut, y, **inputs)
+    names = list(getattr(X, "columns", [0]))
+    source.feature_names = names if all(isinstance(name, str) for name in names) else None
+    return source
+
+
+def n_outputs(y) -> int:
+    """Columns of a target; 0 where it has one value for each row."""
+    y = y if is_dask(y) else np.asarray(y)
+    return int(y.shape[1]) if y.ndim == 2 else 0
+
+
 def _on_partition(function, names, place, *parts):
     """A task: (the function's value,), or None for a partition without rows."""
     block = block_of(names, place, parts)
@@ -129,7 +178,19 @@ def block_of(names, place, parts) -> Block:
                 f"{n}. Partitions are paired in their order; give inputs that are cut at the same "
                 "rows, such as columns of one data frame."
             )
+    X = values["X"]
+    if X.dtype.kind in "biu" or X.dtype == np.float16:
+        values["X"] = X.astype(np.float64)
     return Block(**values, place=f"partition {place}")
+
+
+def _dense(part):
+    if sparse.issparse(part):
+        raise ValueError(
+            "X has sparse chunks, and engine='dask' takes dense columns: "
+            "X.map_blocks(lambda chunk: chunk.toarray())."
+        )
+    return np.asarray(part)
 
 
 def _as_array(part):
@@ -137,7 +198,7 @@ def _as_array(part):
     kinds = part.dtypes if hasattr(part, "columns") else [getattr(part, "dtype", None)]
     kinds = [getattr(kind, "numpy_dtype", kind) for kind in kinds]
     if not hasattr(part, "iloc") or not all(getattr(kind, "kind", "O") in "biuf" for kind in kinds):
-        return part if hasattr(part, "toarray") else np.asarray(part)
+        return _dense(part)
     single = all(kind == np.float32 for kind in kinds)
     if hasattr(part, "columns") or any(hasattr(kind, "na_value") for kind in [part.dtype]):
         return part.to_numpy(dtype=np.float32 if single else np.float64, na_value=np.nan)

@@ -1,0 +1,156 @@
+"""Fits to Dask collections are those of the same rows in memory, however the rows are cut."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from mixexp import MoEClassifier, MoERegressor
+from mixexp.em.engines import engine_for
+from mixexp.em.params import stack, tree_map
+
+dask = pytest.importorskip("dask")
+da = pytest.importorskip("dask.array")
+dd = pytest.importorskip("dask.dataframe")
+
+N = 3000
+CUTS = (1000, 0, 1, 1499, 500)  # uneven chunks, one of them empty
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process():
+    with dask.config.set(scheduler="synchronous"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(N, 3)), columns=["a", "b", "c"])
+    first = rng.uniform(size=N) < 1 / (1 + np.exp(-2 * table.a))
+    mean = np.where(first, 1 + 0.8 * table.b, -1 - 0.5 * table.c)
+    table["y"] = mean + 0.3 * rng.normal(size=N)
+    table["w"] = rng.uniform(0.5, 2, N) * (rng.uniform(size=N) < 0.9)
+    table["exposure"] = rng.uniform(1, 3, N)
+    table["count"] = rng.poisson(table.exposure * np.exp(0.8 * mean))
+    table["label"] = np.array(["high", "low", "rare"])[
+        np.where(np.arange(N) < 40, 2, 3 * mean + rng.logistic(size=N) < 0)
+    ]
+    return table
+
+
+X = ["a", "b", "c"]
+
+
+def assert_same_fit(model, memory) -> None:
+    assert (model.engine_, memory.engine_) == ("dask", "memory")
+    assert_allclose(model.loglik_, memory.loglik_, rtol=1e-10)
+    for name in ("coef_", "intercept_", "gate_coef_", "gate_intercept_", "expert_sizes_"):
+        ours, theirs = getattr(model, name), getattr(memory, name)
+        assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6, err_msg=name)
+    assert model.starts_.equals(memory.starts_)
+    assert (model.n_free_, model.status_) == (memory.n_free_, memory.status_)
+    assert_allclose(model.n_units_, memory.n_units_)
+
+
+def test_arrays_of_uneven_and_empty_chunks(table) -> None:
+    values, y, w = table[X].to_numpy(), table["y"].to_numpy(), table["w"].to_numpy()
+    memory = MoERegressor(2).fit(values, y, w)
+    columns = da.from_array(values, chunks=(CUTS, (2, 1)))
+    model = MoERegressor(2).fit(columns, da.from_array(y, chunks=700), w)
+    assert_same_fit(model, memory)
+
+
+def test_frames_of_unknown_divisions(table) -> None:
+    memory = MoERegressor(2).fit(table[X], table["y"])
+    frame = dd.from_pandas(table, npartitions=4).clear_divisions()
+    model = MoERegressor(2).fit(frame[X], frame["y"].to_dask_array())
+    assert_same_fit(model, memory)
+    assert_array_equal(model.feature_names_in_, X)
+    assert_allclose(model.predict(frame[X]).compute(), memory.predict(table[X]), rtol=1e-6)
+
+
+def test_row_wise_inputs(table) -> None:
+    memory = MoERegressor(2, expert="poisson")
+    memory.fit(table[X], table["count"], exposure=table["exposure"])
+    frame = dd.from_pandas(table, npartitions=3)
+    model = MoERegressor(2, expert="poisson", engine="dask")
+    model.fit(frame[X], frame["count"], exposure=frame["exposure"])
+    assert_same_fit(model, memory)
+
+
+def test_a_class_that_is_absent_from_most_partitions(table) -> None:
+    memory = MoEClassifier(1).fit(table[X], table["label"])
+    frame = dd.from_pandas(table, npartitions=6)
+    assert (frame["label"].partitions[-1] != "rare").all().compute()
+    model = MoEClassifier(1).fit(frame[X], frame["label"])
+    assert_array_equal(model.classes_, memory.classes_)
+    assert_same_fit(model, memory)
+
+
+def test_rows_in_memory_with_the_engine_named(table) -> None:
+    memory = MoERegressor(2).fit(table[X], table["y"])
+    model = MoERegressor(2, engine="dask").fit(table[X], table["y"])
+    assert_same_fit(model, memory)
+    assert_array_equal(model.feature_names_in_, X)
+
+
+def test_dask_collections_brought_into_memory(table) -> None:
+    frame = dd.from_pandas(table, npartitions=3)
+    model = MoERegressor(1, engine="memory").fit(frame[X], frame["y"], frame["w"])
+    memory = MoERegressor(1).fit(table[X], table["y"], table["w"])
+    assert model.engine_ == "memory"
+    assert_array_equal(model.coef_, memory.coef_)
+    assert_array_equal(model.feature_names_in_, X)
+
+
+PAIRS = [("softmax", "gaussian"), ("gaussian", "gaussian"), ("softmax", "student")]
+
+
+@pytest.mark.parametrize(("gate", "expert"), PAIRS)
+def test_statistics_at_equal_parameters(table, gate, expert) -> None:
+    values, y, w = table[X].to_numpy(), table["y"].to_numpy(), table["w"].to_numpy()
+    estimator = MoERegressor(2, gate=gate, expert=expert)
+    model, rows = estimator._prepare(values, y, w)
+    cut = da.from_array(values, chunks=(CUTS, (3,)))
+    parts = estimator._prepare(cut, da.from_array(y, chunks=(CUTS,)), w)[1]
+    params = stack([model.from_responsibilities(rows, _split(values)[None])])
+    params = tree_map(lambda leaf: leaf[0], params)
+    ours = engine_for(parts, model).run(model, params)
+    tree_map(_assert_equal, ours, engine_for(rows, model).run(model, params))
+
+
+def _split(values):
+    first = 1 / (1 + np.exp(-values[:, 0]))
+    return np.stack([first, 1 - first], axis=1)
+
+
+def _assert_equal(ours, theirs) -> None:
+    assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12 * np.abs(theirs).max())
+
+
+def test_what_is_wrong_is_said_with_its_place(table) -> None:
+    values, y = table[X].to_numpy().copy(), table["y"].to_numpy()
+    values[1700, 1] = np.nan
+    broken = da.from_array(values, chunks=(CUTS, (3,)))
+    with pytest.raises(ValueError, match=r"partition 3.*column 'x1' holds nan"):
+        MoERegressor(2).fit(broken, da.from_array(y, chunks=(CUTS,)))
+    frame = dd.from_pandas(table, npartitions=3)
+    with pytest.raises(ValueError, match=r"y has 5 partitions and X has 3"):
+        MoERegressor(2).fit(frame[X], da.from_array(y, chunks=(CUTS,)))
+    with pytest.raises(ValueError, match=r"groups= is not available with engine='dask'"):
+        MoERegressor(2).fit(frame[X], frame["y"], groups=frame["label"])
+    with pytest.raises(ValueError, match="fit needs y"):
+        MoERegressor(2).fit(frame[X], None)
+    with pytest.raises(ValueError, match="engine='stream' does not take Dask collections"):
+        MoERegressor(2, engine="stream").fit(frame[X], frame["y"])
+
+
+def test_without_dask_the_extra_is_named(table, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "dask.array", None)
+    with pytest.raises(ImportError, match=r'pip install "mixexp\[dask\]"'):
+        MoERegressor(2, engine="dask").fit(table[X], table["y"])
