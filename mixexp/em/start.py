@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import joblib
 import numpy as np
 
 from .._component import Component
@@ -26,6 +27,7 @@ SKETCH = 400  # rows on which candidates are made, at least
 CONTINUED, FINISHED = 100, 4  # passes of candidates of another search, and how many run on
 TRIED = 16  # optima of a search among shortened groups that are compared on more rows ...
 MORE = 10  # ... so many times as many
+STRIDE = 10_007  # between the seeds of searches
 INDEPENDENT = ("slices", "cells", "joint mixture", "near uniform", "elemental")
 
 
@@ -88,6 +90,10 @@ class MultiStart(Component):
     max_rounds : int, default=16
         Rounds of local search at most on the last rung; it ends earlier when K + 1 + K // 3
         rounds in turn have brought nothing; one is enough where independent starts have met.
+    n_searches : int, default=1
+        Independent searches, with other random candidates each. All their optima are compared.
+        They are tasks of joblib: parallel inside ``with joblib.parallel_config("loky",
+        n_jobs=4):``, on the workers of a Dask cluster inside ``parallel_config("dask")``.
 
     References
     ----------
@@ -97,10 +103,11 @@ class MultiStart(Component):
     "SMEM algorithm for mixture models", Neural Computation 12.
     """
 
-    def __init__(self, n_starts=1.0, table_size=2000, max_rounds=16):
+    def __init__(self, n_starts=1.0, table_size=2000, max_rounds=16, n_searches=1):
         self.n_starts = n_starts
         self.table_size = table_size
         self.max_rounds = max_rounds
+        self.n_searches = n_searches
 
     def search(
         self,
@@ -121,14 +128,25 @@ class MultiStart(Component):
         table = canonical_table(rows, self.table_size, seed)
         local = model._replace(scaling=scaling_for(model.expert, table.rows))
         known = [local.rescale(params, model.scaling) for params in given]
-        ladder = _Ladder(self, local, table, seed)
-        with single_threaded_blas():
-            pool = ladder.climb(model.K, known)
+        pool = self._climb(local, table, seed, known)
         met = [model.rescale(take(pool.params, int(i)), local.scaling) for i in pool.order]
         if rows.group is not None and not table.complete:
             kinds = [pool.kinds[i] for i in pool.order]
             return self._on_more_rows(model, rows, seed, met[:TRIED], kinds[:TRIED])
-        return StartResult(met[0], describe(ladder.model, ladder.total, pool), met)
+        return StartResult(met[0], describe(local, table.rows.total_weight, pool), met)
+
+    def _climb(self, model, table, seed, given) -> Pool:
+        """The optima of all searches."""
+        if not self.n_searches >= 1:
+            raise ValueError(f"MultiStart needs n_searches >= 1; got {self.n_searches!r}.")
+        seeds = [seed + STRIDE * i for i in range(self.n_searches)]
+        if len(seeds) == 1:
+            return _climbed(self, model, table, seed, given)
+        task = joblib.delayed(_climbed)
+        pools = joblib.Parallel()(task(self, model, table, one, given) for one in seeds)
+        screen = Screen(model, MemoryEngine(table.rows, model), table.size, table.row_size)
+        with single_threaded_blas():
+            return screen.merge(join(pools))
 
     def _on_more_rows(self, model, rows, seed, met, kinds) -> StartResult:
         """The optima compared on a larger table.
@@ -172,6 +190,12 @@ def describe(model: MoEModel, total: float, pool: Pool) -> list[Optimum]:
             )
         )
     return optima
+
+
+def _climbed(settings, model, table, seed, given) -> Pool:
+    """The optima of one search."""
+    with single_threaded_blas():
+        return _Ladder(settings, model, table, seed).climb(model.K, given)
 
 
 class _Ladder:

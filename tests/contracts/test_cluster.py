@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mixexp import EM, MoERegressor, SelectionStudy
+from mixexp import EM, MoERegressor, MultiStart, SelectionStudy
 from mixexp.sources.dask import DaskSource
 
 dask = pytest.importorskip("dask")
@@ -188,6 +188,20 @@ def test_a_study_runs_on_the_workers(client, rng) -> None:
     assert found.best_params_ == expected.best_params_
     columns = ["loglik", "bic", "cv_loglik"]
     assert_array_equal(found.table[columns], expected.table[columns])
+
+
+@pytest.mark.slow
+def test_searches_for_starts_run_on_the_workers(client, sample) -> None:
+    X, y = _cut(sample)
+    model = MoERegressor(3, start=MultiStart(n_starts=0.2, max_rounds=1, n_searches=2))
+    expected = model.fit(X, y).starts_
+    before = _transitions(client)
+    model.fit(X, y)
+    of_passes = _transitions(client) - before
+    with joblib.parallel_config(backend="dask"):
+        model.fit(X, y)
+    assert model.starts_.equals(expected)
+    assert _transitions(client) - before > 2 * of_passes
 
 
 def _transitions(client) -> int:

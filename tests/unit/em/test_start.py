@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import joblib
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -13,7 +14,7 @@ from mixexp.em.engines import MemoryEngine
 from mixexp.em.model import MoEModel
 from mixexp.em.params import stack, take
 from mixexp.em.rows import Rows, standardisation
-from mixexp.em.start import MultiStart
+from mixexp.em.start import STRIDE, MultiStart
 from mixexp.em.starts.screen import Screen
 from mixexp.experts import (
     BinomialExpert,
@@ -238,3 +239,19 @@ def test_too_few_rows_for_a_regular_optimum_are_not_searched_further(rng, monkey
     found = MultiStart(n_starts=0.3, max_rounds=2).search(make(rows, 4), rows, seed=0)
     assert 4 not in shaken and {2, 3} & set(shaken)
     assert found.optima and not any(optimum.regular for optimum in found.optima)
+
+
+def test_several_searches_find_the_best_of_each(rng):
+    rows = lines(rng)
+    model = make(rows, 4)
+    each = [LIGHT.search(model, rows, seed=seed).optima[0] for seed in (5, 5 + STRIDE)]
+    several = MultiStart(n_starts=0.3, max_rounds=1, n_searches=2)
+    found = several.search(model, rows, seed=5)
+    assert found.optima[0].loglik == max(optimum.loglik for optimum in each)
+    assert sum(optimum.hits for optimum in found.optima) > max(o.hits for o in each)
+    with joblib.parallel_config("threading", n_jobs=2):
+        again = several.search(model, rows, seed=5)
+    assert again.optima == found.optima
+    assert_array_equal(again.params.expert.coef, found.params.expert.coef)
+    with pytest.raises(ValueError, match="n_searches >= 1; got 0"):
+        MultiStart(n_searches=0).search(model, rows, seed=5)
