@@ -16,6 +16,7 @@ from ..experts import Expert
 from ..experts.degree import with_monomials
 from ..gates import Gate
 from ..sources import Block, Source
+from ..sources.aligned import is_dask
 from ._engines import in_memory, source_of
 
 
@@ -188,7 +189,7 @@ class BlockedMixin:
         own = {name: inputs.get(name) for name in ("offset", "exposure", "trials")}
         own["weight"] = sample_weight
         source = source_of(self.engine, X, y, own)
-        if source is None and isinstance(X, Source):
+        if source is None and (isinstance(X, Source) or is_dask(X)):
             read = in_memory(X, y, own)
             X, y, sample_weight = (read.pop(name) for name in ("X", "y", "weight"))
             inputs = {**inputs, **{name: v for name, v in read.items() if v is not None}}

@@ -10,6 +10,8 @@ from scipy import sparse
 
 from ..em.device import GPU
 from ..sources import ROW_INPUTS, ArrayDataset, BlockSource, Source
+from ..sources.aligned import is_dask
+from ..sources.dask import dask_source
 
 
 class Engine(NamedTuple):
@@ -33,6 +35,11 @@ def _stream(X, y, **inputs) -> Source:
         if not isinstance(X, BlockSource):
             raise ValueError(f"engine='stream' does not take {type(X).__name__}.")
         return X
+    if is_dask(X):
+        raise ValueError(
+            "engine='stream' does not take Dask collections. Leave engine='auto', which fits them "
+            "where their partitions are."
+        )
     if y is None:
         raise ValueError("fit needs y, or a dataset that holds the target, as FileDataset does.")
     return ArrayDataset(X, y, **inputs)
@@ -40,6 +47,7 @@ def _stream(X, y, **inputs) -> Source:
 
 ENGINES = {
     "stream": Engine(lambda X: isinstance(X, BlockSource), _stream),
+    "dask": Engine(is_dask, dask_source),
 }
 
 
@@ -73,13 +81,18 @@ def source_of(engine, X, y, inputs) -> Source | None:
         name = next((one for one, engine in ENGINES.items() if engine.takes(X)), "memory")
     if name in ENGINES:
         return ENGINES[name].source(X, y, **inputs)
-    if name == "gpu" and isinstance(X, Source):
+    if name == "gpu" and (isinstance(X, Source) or is_dask(X)):
         raise ValueError(f"engine='gpu' does not take {type(X).__name__}. Use engine='auto'.")
     return None
 
 
-def in_memory(dataset: Source, y, inputs):
+def in_memory(dataset, y, inputs):
     """X, y and the row-wise inputs of a dataset, read as a whole for ``engine="memory"``."""
+    if is_dask(dataset):
+        import dask
+
+        names = ("X", "y", *inputs)
+        return dict(zip(names, dask.compute(dataset, y, *inputs.values()), strict=True))
     refuse_with(dataset, y, inputs)
     if not isinstance(dataset, BlockSource):
         raise ValueError(f"engine='memory' does not take {type(dataset).__name__}.")
