@@ -149,7 +149,8 @@ def _cluster_of_processes(folder):
         processes += [start("dask_worker", "--nthreads", "1", "--no-nanny") for _ in range(2)]
         client = distributed.Client(scheduler_file=str(file))
         client.wait_for_workers(2, timeout=60)
-        yield processes[0]
+        with client.as_current():
+            yield processes[0]
         client.close(timeout=1)
     finally:
         for process in processes:
