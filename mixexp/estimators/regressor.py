@@ -55,8 +55,9 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
         which is its own ``MultiStart`` where it has one.
     solver : EM or None
         Tolerances, limits, acceleration, checkpoints.
-    engine : {"auto", "memory", "gpu"} or GPU, default="auto"
-        Where passes over the rows run: "auto" is a GPU for CuPy arrays and the host for all others.
+    engine : {"auto", "memory", "gpu", "dask"} or GPU, default="auto"
+        Where passes over the rows run: "auto" is a GPU for CuPy arrays, the workers of a cluster
+        for Dask collections and the host for all others.
     warm_start : bool, default=False
         Begin a further `fit` at the parameters of the last one.
     n_jobs : int or None
@@ -133,10 +134,11 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
 
         Parameters
         ----------
-        X : array-like, data frame or scipy sparse of shape (n, p)
+        X : array-like, data frame, scipy sparse or Dask collection of shape (n, p)
         y : array-like of shape (n,) or (n, m), or `intervals`
             Several responses are independent given x and the expert. `intervals` holds rows that
-            are censored or truncated.
+            are censored or truncated. Beside a Dask X this and what follows may be Dask
+            collections.
         sample_weight : array-like (n,) or None
             A weight of 2 equals the row twice.
         offset, exposure, trials : array-like (n,) or None

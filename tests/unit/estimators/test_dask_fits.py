@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from mixexp import MoEClassifier, MoERegressor
 from mixexp.em.engines import engine_for
 from mixexp.em.params import stack, tree_map
+from mixexp.sources.dask import block_of
 
 dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
@@ -127,6 +129,30 @@ def test_statistics_at_equal_parameters(table, gate, expert) -> None:
 def _split(values):
     first = 1 / (1 + np.exp(-values[:, 0]))
     return np.stack([first, 1 - first], axis=1)
+
+
+@pytest.mark.parametrize("n", [400, 3000])
+def test_what_travels_in_a_pass(table, n) -> None:
+    """The numbers of docs/cluster.rst, for any number of rows."""
+    K, q, m = 2, 4, 1
+    values, y = table[X].to_numpy()[:n], table["y"].to_numpy()[:n]
+    model, rows = MoERegressor(K)._prepare(da.from_array(values, chunks=(200, 3)), y, None)
+    params = stack([model.initial(rows.example)])
+    seen = []
+    rows.source.reduce = lambda function, merge: seen.append(function) or (n, None)
+    engine = engine_for(rows, model)
+    engine.run(model, params)
+    value = seen[0](block_of(("X", "y"), 0, (values, y)))[1]
+    d = K * q + K * m * (q + 1)
+    s = 3 + K * q + K * (K - 1) // 2 * q**2 + K * m * (q**2 + q + 1) + K
+    assert (_count(params), _count(value)) == (d, s)
+    assert 8 * d < len(pickle.dumps(seen[0])) < 8 * d + 4096
+
+
+def _count(tree) -> int:
+    sizes = []
+    tree_map(lambda leaf: sizes.append(np.size(leaf)), tree)
+    return sum(sizes)
 
 
 def _assert_equal(ours, theirs) -> None:
