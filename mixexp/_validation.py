@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
-from .em.device import DeviceMatrix, on_device, to_host
+from .em.device import ENTRIES, DeviceMatrix, on_device, to_host
 from .sources import Source
 
 ROW_INPUTS = ("offset", "exposure", "trials")
@@ -79,10 +79,10 @@ def check_X(estimator, X):
 
 def _check_on_device(X):
     """Refuse missing values and infinities, which one reading on the device finds."""
-    xp = X.xp
+    xp, step = X.xp, max(1, ENTRIES // X.shape[1])
     with X.device:
-        for start in range(0, len(X), 2**20):
-            finite = xp.isfinite(X.block(slice(start, start + 2**20))).all()
+        for start in range(0, len(X), step):
+            finite = xp.isfinite(X.block(slice(start, start + step))).all()
             if not bool(xp.asnumpy(finite)):
                 raise ValueError(
                     "X on the device contains NaN or infinity. Fill missing values in, or leave "

@@ -87,6 +87,7 @@ class GLoMERegressor(MoERegressor):
     gate_features = None
     expert_features = None
     engine = "auto"
+    takes_device = False
 
     def __init__(
         self,

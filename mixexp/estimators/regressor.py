@@ -55,9 +55,9 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
         which is its own ``MultiStart`` where it has one.
     solver : EM or None
         Tolerances, limits, acceleration, checkpoints.
-    engine : {"auto", "memory", "gpu", "dask"} or GPU, default="auto"
-        Where passes over the rows run: "auto" is a GPU for CuPy arrays, the workers of a cluster
-        for Dask collections and the host for all others.
+    engine : {"auto", "memory", "stream", "gpu", "dask"} or GPU, default="auto"
+        Where passes over the rows run. "auto" goes by X: a GPU for CuPy arrays, blocks for a
+        dataset of them, the workers of a cluster for Dask collections, memory for all others.
     warm_start : bool, default=False
         Begin a further `fit` at the parameters of the last one.
     n_jobs : int or None
