@@ -11,6 +11,9 @@ import numpy as np
 from ..kernels import small
 
 REGULARISATION = 1e-12  # relative to the trace of the normal equations
+FARTHEST = 1024.0  # from the EM image, in lengths of the EM step, after two failures ...
+SHORTER = 4.0  # ... and so much less after every further one
+MOST_FAILURES = 8
 
 
 def remember(steps, residuals, slot, step, change, kept, forget):
@@ -38,3 +41,19 @@ def mix(point, residual, gradient, steps, residuals):
     distance from the saddle in every pass.
     """
     return small.anderson(point, residual, gradient, steps, residuals, REGULARISATION)
+
+
+def nearer(proposal, image, residual, failures):
+    """Proposals of starts whose mixes fail, no farther from the image than has not failed yet.
+
+    Where a parameter runs to infinity the EM step hardly changes along the way, and what the secant
+    equations conclude from that is too far by any factor. Each such mix would be rejected, and EM
+    would remain, which needs thousands of steps there.
+    """
+    failing = failures > 1
+    if not failing.any():
+        return proposal
+    length = np.linalg.norm(proposal - image, axis=1)
+    limit = FARTHEST * SHORTER ** (2.0 - failures) * np.linalg.norm(residual, axis=1)
+    share = np.where(failing & (length > limit), limit / np.where(length > 0, length, 1.0), 1.0)
+    return np.where(share[:, None] < 1, image + share[:, None] * (proposal - image), proposal)

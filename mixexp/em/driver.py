@@ -14,7 +14,7 @@ import numpy as np
 
 from .._component import Component
 from ..kernels import small
-from .accelerate import mix, remember
+from .accelerate import MOST_FAILURES, mix, nearer, remember
 from .evaluate import evaluator
 from .model import MoEModel
 from .params import take
@@ -29,7 +29,8 @@ class EMState(NamedTuple):
 
     point (S, d) is to be evaluated next; anchor, objective and image belong to the last
     accepted point; history_step and history_residual (S, h, d) feed the acceleration; path holds
-    the anchors' objectives; code is 0 while running, else an index into `OUTCOMES`.
+    the anchors' objectives; failures (S,) counts mixes rejected, less those accepted; code is 0
+    while running, else an index into `OUTCOMES`.
     """
 
     n_pass: int
@@ -42,6 +43,7 @@ class EMState(NamedTuple):
     certificate: np.ndarray
     gain: np.ndarray
     halvings: np.ndarray
+    failures: np.ndarray
     history_step: np.ndarray
     history_residual: np.ndarray
     code: np.ndarray
@@ -163,6 +165,7 @@ class EM(Component):
             certificate=np.full(S, np.inf),
             gain=np.full(S, np.inf),
             halvings=np.zeros(S, dtype=int),
+            failures=np.zeros(S, dtype=int),
             history_step=np.zeros((S, h, d)),
             history_residual=np.zeros((S, h, d)),
             code=np.zeros(S, dtype=int),
@@ -185,9 +188,12 @@ class EM(Component):
         first = state.objective == -np.inf
         slack = ROUNDING * (1 + np.abs(objective))
         accepted = (objective >= state.objective - slack) | first
+        failed = np.where(accepted, -1, 1) * state.accelerated
+        failures = (state.failures + failed).clip(0, MOST_FAILURES)
         proposal, *history = self._propose(
             state, accepted, accepted & ~first, point, residual, gradient
         )
+        proposal = nearer(proposal, image, residual, failures)
         if sparse:
             # a mixture of images has the zeros of none of them
             proposal = np.where(image == 0, 0, proposal)
@@ -204,6 +210,7 @@ class EM(Component):
             certificate=certificate,
             gain=gain,
             halvings=np.zeros_like(state.halvings),
+            failures=failures,
             history_step=history[0],
             history_residual=history[1],
             code=done.astype(state.code.dtype),
