@@ -14,6 +14,9 @@ REGULARISATION = 1e-12  # relative to the trace of the normal equations
 FARTHEST = 1024.0  # from the EM image, in lengths of the EM step, after two failures ...
 SHORTER = 4.0  # ... and so much less after every further one
 MOST_FAILURES = 8
+SADDLE = 0.1  # growth of a distance from a fixed point in one EM step, that is more than rounding
+LEAP = 1e-3  # length of a step off a saddle
+INDEPENDENT = 1e-3  # of past steps: singular values relative to the largest
 
 
 def remember(steps, residuals, slot, step, change, kept, forget):
@@ -57,3 +60,28 @@ def nearer(proposal, image, residual, failures):
     limit = FARTHEST * SHORTER ** (2.0 - failures) * np.linalg.norm(residual, axis=1)
     share = np.where(failing & (length > limit), limit / np.where(length > 0, length, 1.0), 1.0)
     return np.where(share[:, None] < 1, image + share[:, None] * (proposal - image), proposal)
+
+
+def off_saddle(steps, residuals, gradient):
+    """A step (d,) off a fixed point that is a saddle of the objective; None where none is known.
+
+    EM leaves saddles, whereas mixtures of its images may converge to them, as Newton's method does.
+    The remembered differences (h, d) know: on their span the residual's Jacobian, that of the EM
+    map less one, has an eigenvalue above zero exactly where the objective is not concave.
+    """
+    length = np.linalg.norm(steps, axis=1)
+    kept = length > 0
+    if not kept.any():
+        return None
+    scale = length[kept, None]
+    left, size, basis = np.linalg.svd(steps[kept] / scale, full_matrices=False)
+    some = size > INDEPENDENT * size[0]
+    basis = basis[some]
+    change = (left[:, some] / size[some]).T @ (residuals[kept] / scale)
+    values, vectors = np.linalg.eig(basis @ change.T)
+    growth = np.where(np.abs(values.imag) < SADDLE, values.real, -1.0)
+    if not growth.max() > SADDLE:
+        return None
+    step = vectors[:, growth.argmax()].real @ basis
+    step *= LEAP / np.linalg.norm(step)
+    return step if step @ gradient >= 0 else -step

@@ -14,7 +14,7 @@ import numpy as np
 
 from .._component import Component
 from ..kernels import small
-from .accelerate import MOST_FAILURES, mix, nearer, remember
+from .accelerate import MOST_FAILURES, mix, nearer, off_saddle, remember
 from .evaluate import evaluator
 from .model import MoEModel
 from .params import take
@@ -194,12 +194,17 @@ class EM(Component):
             state, accepted, accepted & ~first, point, residual, gradient
         )
         proposal = nearer(proposal, image, residual, failures)
+        gain, certificate = small.gain_and_certificate(gradient, residual)
+        done = (gain <= self.tol) & (certificate <= self.gradient_tol)
+        for s in np.flatnonzero(done & accepted):
+            step = off_saddle(history[0][s], history[1][s], gradient[s])
+            if step is not None:
+                done[s], proposal[s] = False, point[s] + step
+                history[0][s], history[1][s] = 0, 0
         if sparse:
             # a mixture of images has the zeros of none of them
             proposal = np.where(image == 0, 0, proposal)
-        gain, certificate = small.gain_and_certificate(gradient, residual)
         accelerated = np.logical_or.reduce(proposal != image, axis=1)
-        done = (gain <= self.tol) & (certificate <= self.gradient_tol)
         evaluated = state._replace(
             point=proposal,
             accelerated=accelerated,

@@ -153,11 +153,22 @@ def bounded_newton(gram, score, place, low, high, target=None):
     step = with_held(gram, score, place, held, target)
     moved = step[..., place]
     beyond = ~held & ((moved < low) | (moved > high))
-    if beyond.any():
-        target = np.where(beyond, np.clip(moved, low, high), target)
-        step = with_held(gram, score, place, held | beyond, target)
-        step[..., place] = np.where(given, target, np.clip(step[..., place], low, high))
-    return step
+    if not beyond.any():
+        return step
+    target = np.where(beyond, np.clip(moved, low, high), target)
+    cut = with_held(gram, score, place, held | beyond, target)
+    cut[..., place] = np.where(given, target, np.clip(cut[..., place], low, high))
+    # of coordinates that compensate one another the corner of the bounds may lie downhill
+    end = np.where(moved > 0, high, low) / np.where(beyond, moved, 1.0)
+    shorter = step * np.where(beyond, end, 1.0).min(axis=-1, keepdims=True)
+    better = ~given.any(axis=-1) & (_rise(gram, score, shorter) > _rise(gram, score, cut))
+    return np.where(better[..., None], shorter, cut)
+
+
+def _rise(gram, score, step):
+    """(...) rise of the quadratic model along a step."""
+    bent = np.einsum("...ab,...b->...a", gram, step)
+    return ((score - 0.5 * bent) * step).sum(axis=-1)
 
 
 def with_held(gram, score, place, held, target):

@@ -14,7 +14,7 @@ from tests.contracts.cases import pairs, parts, problem
 SOLVER = EM(max_passes=3000, tol=1e-15, gradient_tol=1e-9)
 # Where two fits agree in every bit, they do so from the first pass on, and end at one optimum also
 # where rounding could choose among several.
-SHORT = {"max_passes": 100}
+SHORT = {"max_passes": 20}
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 

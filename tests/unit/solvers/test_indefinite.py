@@ -54,6 +54,20 @@ def test_bounds_hold_and_the_others_maximise_given_them():
     assert_allclose(left[:, others], 0, atol=1e-8)
 
 
+def test_a_step_inside_bounds_raises_the_model_where_coordinates_compensate_one_another():
+    """As of a scale and a slant: the corner of their bounds lies downhill."""
+    rng = np.random.default_rng(5)
+    A = rng.standard_normal((2000, 4, 4)) * np.array([1.0, 1.0, 1.0, 1e-2])
+    gram = A @ np.swapaxes(A, 1, 2) + 1e-6 * np.eye(4)
+    score = rng.standard_normal((2000, 4))
+    low, high = -rng.random((2000, 2)), rng.random((2000, 2))
+    place = np.array([1, 3])
+    step = bounded_newton(gram, score, place, low, high)
+    assert np.all((step[:, place] >= low - 1e-12) & (step[:, place] <= high + 1e-12))
+    rise = ((score - 0.5 * np.einsum("nab,nb->na", gram, step)) * step).sum(axis=1)
+    assert rise.min() > 0
+
+
 def test_a_coordinate_at_its_bound_stays_while_it_pushes_outwards():
     step = bounded_newton(
         np.eye(2)[None], np.array([[1.0, -2.0]]), np.array([1]), np.zeros((1, 1)), np.ones((1, 1))
