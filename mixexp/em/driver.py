@@ -3,7 +3,8 @@
 Each pass gives the objective at the current point and, through the M-step, the EM map's image
 of it. Anderson's mixing of the last images proposes the next point; a guard accepts it only if
 the penalised objective does not fall, else the plain EM image is tried, then halvings towards
-the last good point. Statistics are taken once per pass, whether accepted or not.
+the last good point. Statistics are taken once per pass, whether accepted or not. Where all
+is still, the remembered steps tell a maximum from a saddle, which the run leaves.
 """
 
 from __future__ import annotations
