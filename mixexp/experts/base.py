@@ -29,6 +29,7 @@ class Expert(Part):
 
     classifies = False  # True where y holds class codes
     ordered = False  # True where the order of the classes matters
+    runs_away: str | None = None  # why an expert may have parameters that are `undetermined`
     scales_target = False  # True where the fit may standardise y
     multi_output = False  # True where y may have several columns
     discrete = False  # True for counts: P(Y < y) differs from P(Y <= y)

@@ -22,6 +22,7 @@ class CountExpert(DistributionalExpert):
     support = (0.0, np.inf)
     discrete = True
     positive = True
+    runs_away = "its counts follow a simpler family, towards which the parameter runs to its bound"
     takes = ("offset", "exposure")
 
     def check_support(self, y, trials):
@@ -31,6 +32,19 @@ class CountExpert(DistributionalExpert):
                 f"{y[(y < 0) | (y != np.floor(y))][0]:g}. Use a family of continuous targets, or "
                 "sums with exposure=."
             )
+
+    def undetermined(self, params, y, resp, names):
+        """Sizes and probabilities of zeros at their bounds, where the counts are a simpler family.
+
+        A size runs to infinity where an expert is not more dispersed than a Poisson law.
+        """
+        place = self._intercepts(params.coef.shape[-1])
+        labels = np.array(self.contrasts(params, names, 0)[0]).reshape(len(params.coef), -1)
+        values = params.coef[..., 0]
+        low, high = self._own_limits(values)
+        ends = (values <= low + 1e-9) | (values >= high - 1e-9)
+        ends &= self.used(params.coef.shape[-1]).sum(axis=1) == 1
+        return [str(label) for label in labels[:, place][ends]]
 
     @staticmethod
     def _rate(y, weight, offset):
@@ -87,7 +101,8 @@ class NegativeBinomialExpert(CountExpert):
     """Counts with log mean a_k + b_k' x and size r_k: variance mean + mean^2 / r_k.
 
     The Poisson family is the limit of large sizes (Lawless, 1987, "Negative binomial and mixed
-    Poisson regression", Canad. J. Stat. 15, 209-225; NB2 in econometrics).
+    Poisson regression", Canad. J. Stat. 15, 209-225; NB2 in econometrics). Where an expert is not
+    more dispersed than that, its size ends at the bound exp(18), and `inference` asks to hold it.
 
     Parameters
     ----------

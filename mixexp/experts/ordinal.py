@@ -59,6 +59,9 @@ class OrdinalExpert(DistributionalExpert):
     classifies = True
     discrete = True
     ordered = True
+    runs_away = (
+        "the expert holds no rows of a class, and its thresholds there run to infinity or together"
+    )
 
     def __init__(self, link="logit", penalty=None, ridge=None, n_classes=None):
         self.link = link

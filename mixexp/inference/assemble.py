@@ -175,7 +175,7 @@ def _check_regular(fitted, kind):
 def _check_determined(fitted, held):
     """Refuse parameters that run away while the others, and all probabilities, stay valid."""
     model, rows = fitted.model, fitted.rows
-    if not model.expert.ordered:  # a pass over the rows for nothing
+    if model.expert.runs_away is None:  # a pass over the rows for nothing
         return
     resp = model.responsibilities(fitted.params, rows) * rows.spread(rows.unit_weight)[:, None]
     names = fitted.columns[1]
@@ -186,8 +186,8 @@ def _check_determined(fitted, held):
     if not lost:
         return
     raise NotRegularError(
-        f"The rows do not determine {', '.join(lost)}: the expert holds no rows of a class, and "
-        "its thresholds there run to infinity or together. Their standard errors do not exist. "
+        f"The rows do not determine {', '.join(lost)}: {model.expert.runs_away}. Standard errors "
+        "there do not exist. "
         f"Probabilities stay valid, and so do the other parameters: use hold={[*held, *lost]!r}, "
         "or covariance='bootstrap' for the spread of the others."
     )

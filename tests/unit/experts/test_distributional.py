@@ -17,11 +17,13 @@ from mixexp import (
     LognormalExpert,
     MoERegressor,
     NegativeBinomialExpert,
+    NotRegularError,
     SkewNormalExpert,
     StudentExpert,
     WeibullExpert,
 )
 from mixexp._component import EXPERTS
+from mixexp.em.status import Status
 from mixexp.experts import DistributionalExpert
 from mixexp.kernels.links import LINKS
 
@@ -247,3 +249,21 @@ def test_settings_that_list_columns_are_checked():
         MoERegressor(1, expert=StudentExpert(scale_features=[7])).fit(X, X[:, 0] ** 2)
     with pytest.raises(ValueError, match="scale_features"):
         MoERegressor(1, expert=StudentExpert(scale_features="none")).fit(X, X[:, 0] ** 2)
+
+
+def test_inference_names_a_size_that_runs_to_infinity():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, 400)
+    X = np.column_stack([x, rng.standard_normal(400)])
+    y = rng.poisson(np.exp(1.5 + x))  # not more dispersed than a Poisson law
+    model = MoERegressor(1, expert="negative_binomial").fit(X, y)
+    assert model.status_ is Status.CONVERGED
+    name = "expert 0: log(size)"
+    with pytest.raises(NotRegularError, match="simpler family") as said:
+        model.inference(X, y)
+    assert f"hold=[{name!r}]" in str(said.value)
+    found = model.inference(X, y, hold=[name])
+    poisson = MoERegressor(1, expert="poisson").fit(X, y)
+    assert_allclose(model.loglik_, poisson.loglik_, atol=1e-4)
+    own = [f"expert 0: {term}" for term in ("(intercept)", "x0", "x1")]
+    assert_allclose(found.bse[own], poisson.inference(X, y).bse[own], rtol=1e-4)
