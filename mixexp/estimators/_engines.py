@@ -12,6 +12,7 @@ from ..em.device import GPU
 from ..sources import ROW_INPUTS, ArrayDataset, BlockSource, Source
 from ..sources.aligned import is_dask
 from ..sources.dask import dask_source
+from .intervals import Intervals
 
 
 class Engine(NamedTuple):
@@ -42,6 +43,11 @@ def _stream(X, y, **inputs) -> Source:
         )
     if y is None:
         raise ValueError("fit needs y, or a dataset that holds the target, as FileDataset does.")
+    if isinstance(y, Intervals):
+        raise ValueError(
+            "engine='stream' does not take intervals: their searches need all rows. Use "
+            "engine='memory'."
+        )
     return ArrayDataset(X, y, **inputs)
 
 

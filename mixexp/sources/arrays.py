@@ -44,16 +44,16 @@ class ArrayDataset(BlockSource):
         trials=None,
         block_rows=BLOCK_ROWS,
     ):
-        self.X = X
+        self.X = X if hasattr(X, "shape") else np.asarray(X)
         self.y = y
         self.weight, self.offset, self.exposure, self.trials = weight, offset, exposure, trials
         self.block_rows = check_block_rows(block_rows)
-        if len(getattr(X, "shape", ())) != 2:
+        if len(self.X.shape) != 2:
             raise ValueError(
                 f"X needs two dimensions, rows and columns; got {type(X).__name__} of shape "
-                f"{np.shape(X)}."
+                f"{self.X.shape}."
             )
-        n = X.shape[0]
+        n = self.X.shape[0]
         for name in ("y", *ROW_INPUTS):
             values = getattr(self, name)
             if values is not None and np.shape(values)[:1] != (n,):
@@ -61,7 +61,7 @@ class ArrayDataset(BlockSource):
                     f"{name} needs one value per row of X: got shape {np.shape(values)} for {n} "
                     "rows."
                 )
-        self.n_features = X.shape[1]
+        self.n_features = self.X.shape[1]
         self.feature_names = named(getattr(X, "columns", None))
         self.n_outputs = 0 if np.ndim(y) < 2 else np.shape(y)[1]
         self.row_inputs = tuple(name for name in ROW_INPUTS if getattr(self, name) is not None)

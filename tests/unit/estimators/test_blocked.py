@@ -5,12 +5,29 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mixexp import BlockDataset, MoEClassifier, MoERegressor
+from mixexp import (
+    EM,
+    L1,
+    ArrayDataset,
+    BlockDataset,
+    FileDataset,
+    GaussianExpert,
+    GLoMERegressor,
+    MoEClassifier,
+    MoERegressor,
+    MultiStart,
+    SoftmaxGate,
+)
+from mixexp.em import survey
 
 CUTS = [0, 1100, 1101, 1800, 3000]
+QUICK = MultiStart(n_starts=0.1, max_rounds=1)
 
 
 def two_regimes(n=3000, seed=0):
@@ -22,6 +39,10 @@ def two_regimes(n=3000, seed=0):
     return X, mean, rng.uniform(0.5, 2, n) * (rng.uniform(size=n) < 0.9)
 
 
+def gaussian_target(mean, seed=1):
+    return mean + 0.3 * np.random.default_rng(seed).normal(size=len(mean))
+
+
 def ragged(**parts):
     """The rows in blocks of unequal sizes."""
     blocks = itertools.pairwise(CUTS)
@@ -30,32 +51,241 @@ def ragged(**parts):
 
 def assert_same_fit(memory, blocked, rtol=1e-9):
     assert (memory.engine_, blocked.engine_) == ("memory", "stream")
-    assert memory.starts_.equals(blocked.starts_)
-    for name in ("coef_", "intercept_", "gate_coef_", "gate_intercept_", "expert_sizes_"):
+    pd.testing.assert_frame_equal(memory.starts_, blocked.starts_, rtol=1e-11)
+    for name in ("coef_", "intercept_", "dispersion_", "expert_sizes_"):
         ours, theirs = getattr(blocked, name), getattr(memory, name)
-        assert_allclose(ours, theirs, rtol=rtol, atol=rtol, err_msg=name)
+        if theirs is not None:
+            assert_allclose(ours, theirs, rtol=rtol, atol=rtol, err_msg=name)
+    ours, theirs = (model._model_.gate.pack(model._params_.gate) for model in (blocked, memory))
+    assert_allclose(ours, theirs, rtol=rtol, atol=rtol)
     assert_allclose(blocked.loglik_, memory.loglik_, rtol=1e-12)
     assert (blocked.n_free_, blocked.status_) == (memory.n_free_, memory.status_)
 
 
-def test_gaussian_experts_with_weights():
+FAMILIES = {
+    "gaussian": lambda mean, rng: mean + 0.3 * rng.normal(size=len(mean)),
+    "poisson": lambda mean, rng: rng.poisson(np.exp(mean + 1)),
+    "binomial": lambda mean, rng: rng.binomial(12, 1 / (1 + np.exp(-2 * mean))),
+    "gamma": lambda mean, rng: rng.gamma(9.0, np.exp(mean) / 9),
+    "lognormal": lambda mean, rng: np.exp(mean + 0.3 * rng.normal(size=len(mean))),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_families_with_weights_offsets_and_trials(family):
     X, mean, weight = two_regimes()
-    y = mean + 0.3 * np.random.default_rng(1).normal(size=len(mean))
-    memory = MoERegressor(2).fit(X, y, weight)
-    assert_same_fit(memory, MoERegressor(2).fit(ragged(X=X, y=y, weight=weight)))
+    rng = np.random.default_rng(1)
+    y = FAMILIES[family](mean, rng)
+    given = {"offset": 0.1 * X[:, 1]} if family in ("gaussian", "poisson") else {}
+    given |= {"trials": np.full(len(y), 12.0)} if family == "binomial" else {}
+    model = MoERegressor(2, expert=family, start=QUICK)
+    memory = model.fit(X, y, weight, **given)
+    blocked = MoERegressor(2, expert=family, start=QUICK)
+    assert_same_fit(memory, blocked.fit(ragged(X=X, y=y, weight=weight, **given)))
 
 
-def test_classes_with_names():
+@pytest.mark.parametrize(
+    "gate", ["constant", "gaussian", SoftmaxGate(transform="tanh"), "hierarchical"]
+)
+def test_gates(gate):
     X, mean, _ = two_regimes()
-    noise = np.random.default_rng(1).logistic(size=len(mean))
-    y = np.array(["high", "low"])[(3 * mean + noise < 0).astype(int)]
-    one = MoEClassifier(1).fit(X, y)
-    blocked = MoEClassifier(1).fit(ragged(X=X, y=y))
-    assert_array_equal(blocked.classes_, one.classes_)
-    assert_allclose(blocked.coef_, one.coef_, rtol=1e-9)
+    y = gaussian_target(mean)
+    memory = MoERegressor(2, gate=gate, start=QUICK).fit(X, y)
+    assert_same_fit(memory, MoERegressor(2, gate=gate, start=QUICK).fit(ragged(X=X, y=y)))
 
 
-def test_iterators_are_refused():
+def classes_of(X, seed=1):
+    """Three classes whose order turns round behind the first column."""
+    score = np.where(X[:, 0] > 0, 4 * X[:, 1], -4 * X[:, 1])
+    score = score + np.random.default_rng(seed).logistic(size=len(X))
+    return np.array(["high", "low", "none"])[np.digitize(score, [-1, 1])]
+
+
+def test_classes_by_name_with_balanced_weights():
+    X, _, weight = two_regimes()
+    y = classes_of(X)
+    model = MoEClassifier(2, class_weight="balanced", start=QUICK)
+    memory = model.fit(X, y, weight)
+    blocked = MoEClassifier(2, class_weight="balanced", start=QUICK)
+    blocked.fit(ragged(X=X, y=y, weight=weight))
+    assert_array_equal(blocked.classes_, memory.classes_)
+    assert_same_fit(memory, blocked)
+    assert blocked.score(X, y) > 0.7
+
+
+def test_several_responses_and_degrees():
+    X, mean, weight = two_regimes()
+    y = np.column_stack([gaussian_target(mean), gaussian_target(-mean, 2)])
+    memory = GLoMERegressor(2, degree=2, start=QUICK).fit(X, y, weight)
+    blocked = GLoMERegressor(2, degree=2, start=QUICK).fit(ragged(X=X, y=y, weight=weight))
+    assert_same_fit(memory, blocked)
+
+
+def test_columns_without_a_density_are_left_out_of_a_joint_gate():
     X, mean, _ = two_regimes()
+    y = gaussian_target(mean)
+    X = np.column_stack([X, X[:, 0] + X[:, 1], np.full(len(X), 0.1)])
+    settings = {"gate": "gaussian", "expert_features": [0, 1, 2], "start": QUICK}
+    blocked = MoERegressor(2, **settings).fit(ragged(X=X, y=y))
+    assert blocked._gate_columns.tolist() == [0, 1, 2]
+    assert_same_fit(MoERegressor(2, **settings).fit(X, y), blocked)
+
+
+def test_float32_columns_and_sparse_penalties():
+    X, mean, _ = two_regimes()
+    X, y = X.astype(np.float32), gaussian_target(mean)
+    expert, gate = GaussianExpert(penalty=L1(0.05)), SoftmaxGate(penalty=L1(0.02))
+    model = MoERegressor(2, expert=expert, gate=gate, start=QUICK)
+    memory = model.fit(X, y)
+    blocked = MoERegressor(2, expert=expert, gate=gate, start=QUICK).fit(ragged(X=X, y=y))
+    assert_same_fit(memory, blocked)
+    assert (blocked.coef_ == 0).any()
+
+
+def test_few_distinct_rows_are_merged_as_in_memory():
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 6, (3000, 3)) / 3
+    y = np.where(X[:, 0] > 0.7, 2 - X[:, 1], X[:, 1] + X[:, 2]) + rng.integers(0, 3, 3000) / 8
+    memory = MoERegressor(2, start=QUICK).fit(X, y)
+    blocked = MoERegressor(2, start=QUICK).fit(ragged(X=X, y=y))
+    assert_array_equal(blocked.coef_, memory.coef_)
+    assert blocked.loglik_ == memory.loglik_
+
+
+@pytest.mark.parametrize("most", [500, 10**6])
+def test_starts_are_those_of_memory_however_many_rows_are_told_apart(most, monkeypatch):
+    monkeypatch.setattr(survey, "MANY", most)
+    monkeypatch.setattr(survey.merged_keys, "__defaults__", (most,))
+    X, mean, _ = two_regimes()
+    y = gaussian_target(mean)
+    memory = MoERegressor(2, start=QUICK, random_state=3).fit(X, y)
+    assert_same_fit(memory, MoERegressor(2, start=QUICK, random_state=3).fit(ragged(X=X, y=y)))
+
+
+def test_arrays_on_disk(tmp_path):
+    X, mean, weight = two_regimes()
+    y = gaussian_target(mean)
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    memory = MoERegressor(2, start=QUICK).fit(X, y, weight)
+    given = {"offset": np.zeros(len(y))}
+    blocked = MoERegressor(2, start=QUICK, engine="stream").fit(mapped, y, weight, **given)
+    assert_same_fit(memory, blocked)
+    again = MoERegressor(2, start=QUICK).fit(ArrayDataset(mapped, y, weight=weight, block_rows=700))
+    assert_same_fit(memory, again)
+
+
+def parquet(path, X, y, **more):
+    names = [f"x{j}" for j in range(X.shape[1])]
+    columns = dict(zip(names, X.T, strict=True))
+    pq.write_table(pa.table(columns | {"y": y} | more), path, row_group_size=500)
+    return names
+
+
+def test_files_with_names(tmp_path):
+    X, mean, weight = two_regimes()
+    y = gaussian_target(mean)
+    names = parquet(tmp_path / "rows.parquet", X, y, w=weight, o=0.1 * X[:, 0])
+    roles = {"target": "y", "weight": "w", "offset": "o"}
+    dataset = FileDataset(tmp_path / "rows.parquet", **roles, block_rows=800)
+    model = MoERegressor(2, start=QUICK, gate_features=["x0"]).fit(dataset)
+    memory = MoERegressor(2, start=QUICK, gate_features=[0])
+    assert_same_fit(memory.fit(X, y, weight, offset=0.1 * X[:, 0]), model)
+    assert model.feature_names_in_.tolist() == names
+    in_memory = MoERegressor(2, start=QUICK, gate_features=["x0"], engine="memory").fit(dataset)
+    assert in_memory.engine_ == "memory"
+    assert_allclose(in_memory.coef_, memory.coef_, rtol=1e-12)
+
+
+class Counted:
+    """Blocks that are changed from some reading on."""
+
+    def __init__(self, blocks, after, change):
+        self.blocks, self.after, self.change = blocks, after, change
+        self.reading = 0
+
+    def __iter__(self):
+        self.reading += 1
+        changed = self.reading > self.after
+        return iter(self.change(self.blocks) if changed else self.blocks)
+
+
+def without_a_value(blocks):
+    X, y = blocks[-1]
+    X = X.copy()
+    X[7, 1] = np.nan
+    return [*blocks[:-1], (X, y)]
+
+
+def test_a_value_lost_in_the_last_block_leaves_the_last_checkpoint(tmp_path):
+    X, mean, _ = two_regimes()
+    y = gaussian_target(mean, 5) + 0.9 * np.random.default_rng(2).normal(size=len(mean))
+    blocks = [(X[i:j], y[i:j]) for i, j in itertools.pairwise(CUTS)]
+    solver = EM(checkpoint=tmp_path / "fit.mixexp", checkpoint_every=2)
+    model = MoERegressor(2, start=QUICK, solver=solver)
+    whole = MoERegressor(2, start=QUICK).fit(BlockDataset(blocks))
+    assert whole.n_iter_ > 8
+    breaks = BlockDataset(Counted(blocks, 9, without_a_value))
+    with pytest.raises(ValueError, match=r"block 3: column 'x1' holds nan \(block 3, row 7 of it"):
+        model.fit(breaks)
+    kept = (tmp_path / "fit.mixexp").read_bytes()
+    broken = BlockDataset(without_a_value(blocks))
+    with pytest.raises(ValueError, match="block 3: column 'x1' holds nan"):
+        model.fit(broken)
+    assert (tmp_path / "fit.mixexp").read_bytes() == kept
+    counted = Counted(blocks, 1000, None)
+    model.fit(BlockDataset(counted))
+    assert counted.reading < whole.n_iter_ + 4  # it went on where it had stopped
+    assert_array_equal(model.coef_, whole.coef_)
+    other = EM(checkpoint=tmp_path / "fit.mixexp")
+    with pytest.raises(ValueError, match="another fit|other data"):
+        MoERegressor(2, start=QUICK, solver=other).fit(BlockDataset([(2 * X, y)]))
+
+
+def test_rows_that_come_and_go_are_noticed():
+    X, mean, _ = two_regimes()
+    y = gaussian_target(mean)
+    blocks = [(X[i:j], y[i:j]) for i, j in itertools.pairwise(CUTS)]
+    fewer = BlockDataset(Counted(blocks, 4, lambda blocks: blocks[:-1]))
+    with pytest.raises(ValueError, match=r"changed during the fit: 3000 rows .* and 1800 now"):
+        MoERegressor(2, start=QUICK).fit(fewer)
     with pytest.raises(ValueError, match="iterated again; got generator"):
         BlockDataset((X, mean) for _ in range(3))
+
+
+def test_targets_outside_the_support_are_named_with_their_block():
+    X, mean, _ = two_regimes()
+    y = np.random.default_rng(0).poisson(np.exp(mean)).astype(float)
+    y[2500] = 0.5
+    with pytest.raises(ValueError, match=r"block 3: PoissonExpert needs non-negative integer"):
+        MoERegressor(2, expert="poisson").fit(ragged(X=X, y=y))
+    with pytest.raises(ValueError, match=r"block 0: y needs labels of classes: Unknown label"):
+        MoEClassifier(2).fit(ragged(X=X, y=mean))
+    with pytest.raises(ValueError, match="block 0: y must be numbers.*use MoEClassifier"):
+        MoERegressor(2).fit(ragged(X=X, y=classes_of(X)))
+
+
+def test_what_needs_rows_in_memory_is_refused_before_anything_is_read():
+    X, mean, _ = two_regimes()
+    counted = Counted([(X, mean)], 1000, None)
+    dataset = BlockDataset(counted)
+    read = counted.reading
+    cases = [
+        (MoERegressor(2, expert="laplace"), {}, "its statistics are the rows themselves"),
+        (MoERegressor(2, gate="kmeans"), {}, "finds its partition"),
+        (MoERegressor(2), {"groups": np.zeros(3000)}, "groups="),
+        (MoERegressor(2), {"expert_prior": np.ones((3000, 2))}, "expert_prior="),
+        (MoERegressor(2, start=np.zeros(3000)), {}, "one value per row"),
+    ]
+    for model, inputs, said in cases:
+        with pytest.raises(ValueError, match=f"{said}.*not available with engine='stream'"):
+            model.fit(dataset, **inputs)
+    with pytest.raises(ValueError, match="sample_weight is part of a dataset"):
+        MoERegressor(2).fit(dataset, sample_weight=np.ones(3000))
+    with pytest.raises(ValueError, match="y is part of a dataset"):
+        MoERegressor(2).fit(dataset, mean)
+    with pytest.raises(ValueError, match="engine='gpu' does not take BlockDataset"):
+        MoERegressor(2, engine="gpu").fit(dataset)
+    with pytest.raises(ValueError, match="engine must be one of 'auto', 'memory'"):
+        MoERegressor(2, engine="disk").fit(dataset)
+    assert counted.reading == read
