@@ -19,8 +19,8 @@ def refuse_dataset(X, what: str):
     """Refuse a dataset of blocks where rows in memory are needed."""
     if isinstance(X, Source):
         raise ValueError(
-            f"{what} needs rows in memory; got {type(X).__name__}. Go through its blocks, "
-            "such as [model.predict(block.X) for block in dataset.blocks()]."
+            f"{what} needs rows in memory; got {type(X).__name__}. A fitted estimator goes through "
+            "its blocks by predict_blocks(dataset, method) and predict_to(dataset, path, method)."
         )
 
 

@@ -35,6 +35,7 @@ from ..experts.degree import monomial_names, with_monomials
 from ..gates import Gate
 from ..penalties import MANY_ROWS, with_checked_penalty
 from ._blocked import BlockedMixin
+from ._blockwise import BlockwiseMixin
 from ._callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from ._device import DeviceMixin
 from ._groups import GroupsMixin
@@ -58,6 +59,7 @@ class BaseMoE(
     JointMixin,
     DeviceMixin,
     BlockedMixin,
+    BlockwiseMixin,
     GroupsMixin,
     StartMixin,
     OnlineMixin,

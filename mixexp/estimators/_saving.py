@@ -108,6 +108,8 @@ def to_tree(model) -> dict[str, Any]:
     estimator = component_to_tree(_storable(model), known_classes())
     fitted: dict[str, Any] = {name: getattr(model, name) for name in (*_PLAIN, *_ARRAYS)}
     fitted["status_"] = model.status_.name
+    if hasattr(model, "engine_"):
+        fitted["engine_"] = model.engine_
     fitted["params"] = namedtuple_to_tree(model._params_)
     fitted["scaling"] = namedtuple_to_tree(inner.scaling)
     fitted["summary"] = namedtuple_to_tree(model.fit_summary_)
@@ -149,6 +151,8 @@ def from_tree(tree: dict[str, Any]) -> Any:
         if "online" in fitted:
             model._online_ = component_from_tree(fitted["online"], classes)
         model.status_ = Status[fitted["status_"]]
+        if "engine_" in fitted:
+            model.engine_ = fitted["engine_"]
         model.starts_ = pd.DataFrame({name: list(col) for name, col in fitted["starts"].items()})
     except (KeyError, TypeError, AttributeError) as error:
         raise PersistenceError(

@@ -95,7 +95,7 @@ class FileDataset(BlockSource):
         return self._identity
 
     def blocks(self) -> Iterator[Block]:
-        return _together(self._pieces(), min(FEW_ROWS, self.block_rows))
+        return _together(self._pieces(), self.block_rows)
 
     def _pieces(self):
         """One block for every row group, or for every part of a large one."""
@@ -275,14 +275,16 @@ def _values(column):
     return column.to_numpy(zero_copy_only=False)
 
 
-def _together(pieces, least: int) -> Iterator[Block]:
-    """Neighbouring blocks put together until they have so many rows."""
+def _together(pieces, most: int) -> Iterator[Block]:
+    """Neighbouring blocks put together while they are small, and no more rows than ``most``."""
     held: list[Block] = []
+    n = 0
     for piece in pieces:
-        held.append(piece)
-        if sum(len(one.X) for one in held) >= least:
+        if held and (n >= FEW_ROWS or n + len(piece.X) > most):
             yield _joined(held)
-            held = []
+            held, n = [], 0
+        held.append(piece)
+        n += len(piece.X)
     if held:
         yield _joined(held)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 
 from ..blocked import BlockRows
 from ..model import MoEModel
 from ..params import PassResult, tree_map
 from ..rows import Rows
+from ..survey import joined
 from .memory import MemoryEngine
 
 
@@ -36,11 +35,20 @@ class BlockEngine:
         return self.rows.reduce(BlockPass(model, params, self.n_jobs), add)
 
     def batches(self, size):
-        """The rows in mini-batches of about this size, in the order of the source."""
+        """The rows in mini-batches of one size, in the order of the source; the last is larger."""
+        whole, parts, n = None, [], 0
         for rows in self.rows.each():
-            count = max(1, round(rows.n / size))
-            ends = np.linspace(0, rows.n, count + 1).astype(int)
-            yield from (rows.take(slice(i, j)) for i, j in pairwise(ends))
+            start = 0
+            while rows.n - start >= size - n:
+                stop = start + size - n
+                parts.append(rows.take(slice(start, stop)))
+                if whole is not None:
+                    yield whole
+                whole, parts, n, start = joined(parts), [], 0, stop
+            if start < rows.n:
+                parts.append(rows.take(slice(start, rows.n)))
+                n += rows.n - start
+        yield joined(parts if whole is None else [whole, *parts])
 
 
 class BlockPass:

@@ -22,7 +22,9 @@ from mixexp import (
     MoEClassifier,
     MoERegressor,
     MultiStart,
+    OnlineEM,
     SoftmaxGate,
+    load,
 )
 from mixexp.em import survey
 
@@ -289,3 +291,58 @@ def test_what_needs_rows_in_memory_is_refused_before_anything_is_read():
     with pytest.raises(ValueError, match="engine must be one of 'auto', 'memory'"):
         MoERegressor(2, engine="disk").fit(dataset)
     assert counted.reading == read
+
+
+def test_predictions_go_block_by_block(tmp_path):
+    X, _, _ = two_regimes()
+    y = classes_of(X)
+    parquet(tmp_path / "rows.parquet", X, y)
+    dataset = FileDataset(tmp_path / "rows.parquet", target="y", block_rows=700)
+    model = MoEClassifier(2, start=QUICK).fit(dataset)
+    frame = pd.DataFrame(X, columns=dataset.feature_names)
+    parts = list(model.predict_blocks(dataset, "predict_proba"))
+    assert len(parts) == 6 and max(len(part) for part in parts) <= 700
+    assert_array_equal(np.concatenate(parts), model.predict_proba(frame))
+    total = sum(part.sum() for part in model.predict_blocks(dataset, "log_prob"))
+    assert_allclose(total, model.loglik_, rtol=1e-12)
+    model.predict_to(dataset, tmp_path / "out.parquet")
+    assert pq.read_table(tmp_path / "out.parquet")["predict"].to_pylist() == (
+        model.predict(frame).tolist()
+    )
+    model.predict_to(dataset, tmp_path / "out.parquet", "gate_proba")
+    written = pq.read_table(tmp_path / "out.parquet").to_pandas()
+    assert written.columns.tolist() == ["gate_proba_0", "gate_proba_1"]
+    assert_array_equal(written, model.gate_proba(frame))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["out.parquet", "rows.parquet"]
+
+
+def test_predictions_say_what_they_need(tmp_path):
+    X, mean, _ = two_regimes()
+    model = MoERegressor(1).fit(X, mean)
+    with pytest.raises(ValueError, match=r"got BlockDataset.*predict_blocks"):
+        model.predict(ragged(X=X))
+    with pytest.raises(ValueError, match="got ndarray. For rows in memory call predict itself"):
+        model.predict_blocks(X)
+    with pytest.raises(ValueError, match="has no method 'predict_proba'"):
+        model.predict_blocks(ragged(X=X), "predict_proba")
+    with pytest.raises(ValueError, match="block 0: the method needs the target"):
+        model.predict_to(ragged(X=X), tmp_path / "out.parquet", "log_prob")
+    with pytest.raises(ValueError, match="block 3: .*NaN"):
+        list(model.predict_blocks(BlockDataset(without_a_value([(X, mean)] * 4))))
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_of_models_remember_the_engine(tmp_path):
+    X, mean, _ = two_regimes()
+    model = MoERegressor(1).fit(ragged(X=X, y=mean))
+    model.save(tmp_path / "model.mixexp")
+    assert load(tmp_path / "model.mixexp").engine_ == "stream"
+
+
+def test_online_steps_take_the_blocks_in_order():
+    X, mean, _ = two_regimes()
+    y = gaussian_target(mean)
+    best = MoERegressor(2, start=QUICK).fit(X, y)
+    model = MoERegressor(2, start=QUICK, solver=OnlineEM(n_epochs=3, batch_size=300))
+    model.fit(ragged(X=X, y=y))
+    assert best.loglik_ - 3 < model.loglik_ <= best.loglik_

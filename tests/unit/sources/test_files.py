@@ -65,7 +65,9 @@ def test_row_groups_are_joined_and_divided(tmp_path):
     X, y, places = held(FileDataset(path, target="y", block_rows=200))
     assert_array_equal(y, whole["y"])
     assert_array_equal(X[:, 0], whole["a"])
-    assert places[:2] == [f"{path}, row group 0", f"{path}, row group 0 to {path}, row group 1"]
+    assert places[:3] == [f"{path}, row group {group}" for group in (0, 0, 1)]
+    sizes = [len(block.X) for block in FileDataset(path, target="y", block_rows=700).blocks()]
+    assert sizes == [600, 400]
     (block,) = FileDataset(path, target="y").blocks()
     assert len(block.X) == 1000
     assert block.place_of(650) == f"{path}, row group 2, row 50 of it"

@@ -1,0 +1,141 @@
+"""Predictions over a dataset of blocks, in the memory of two blocks."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.validation import check_is_fitted
+
+from ..sources import Block, BlockSource, read_ahead
+
+
+class BlockwiseMixin:
+    """What a fitted estimator says of data that need not fit into memory."""
+
+    def predict_blocks(self, dataset, method="predict", **settings) -> Iterator[np.ndarray]:
+        """The values of a method of this estimator, block by block.
+
+        Parameters
+        ----------
+        dataset : FileDataset, ArrayDataset or BlockDataset
+        method : str, default="predict"
+            A method of rows, such as "predict_proba", "gate_proba", "predict_interval", or one
+            that takes the target as well, "log_prob" or "responsibilities".
+        **settings
+            Other arguments of the method. Targets, offsets, exposures and trials are those of the
+            dataset.
+
+        Returns
+        -------
+        iterator of ndarray
+            One array for every block, in order.
+
+        Raises
+        ------
+        ValueError
+            If there is no such method, the dataset lacks what it needs, or a block is unusable: the
+            message names its place.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mixexp import ArrayDataset, MoERegressor
+        >>> from mixexp.datasets import load_ethanol
+        >>> X, y = load_ethanol(return_X_y=True)
+        >>> model = MoERegressor(n_experts=2).fit(X, y)
+        >>> parts = model.predict_blocks(ArrayDataset(X, y, block_rows=50), "log_prob")
+        >>> bool(np.isclose(sum(part.sum() for part in parts), model.loglik_))
+        True
+        """
+        check_is_fitted(self)
+        if not isinstance(dataset, BlockSource):
+            raise ValueError(
+                "predict_blocks needs a FileDataset, ArrayDataset or BlockDataset; got "
+                f"{type(dataset).__name__}. For rows in memory call {method} itself."
+            )
+        function = getattr(self, method, None)
+        if method.startswith("_") or not callable(function):
+            raise ValueError(f"{type(self).__name__} has no method {method!r}.")
+        takes = inspect.signature(function).parameters
+        unknown = [name for name in settings if name not in takes]
+        if "X" not in takes or unknown:
+            raise ValueError(f"{method} is no method of rows with the settings {unknown!r}.")
+        return _values(dataset, function, takes, settings)
+
+    def predict_to(self, dataset, path, method="predict", **settings) -> None:
+        """Write the values of a method for every row of a dataset to a Parquet file.
+
+        A row group for every block; columns are named after the method, with numbers where it has
+        several values for a row. The file appears when it is whole.
+
+        Parameters
+        ----------
+        dataset, method, **settings
+            As for `predict_blocks`.
+        path : path-like
+            Of the file; one that exists is replaced.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = Path(path)
+        if not path.parent.is_dir():
+            raise ValueError(f"path={str(path)!r}: the folder does not exist. Make it.")
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        writer = None
+        try:
+            for values in self.predict_blocks(dataset, method, **settings):
+                table = pa.table(_columns(values, method))
+                writer = writer or pq.ParquetWriter(unfinished, table.schema)
+                writer.write_table(table, row_group_size=max(1, len(values)))
+            if writer is None:
+                raise ValueError(f"{type(dataset).__name__} has no rows: there is nothing to say.")
+            writer.close()
+            os.replace(unfinished, path)
+        finally:
+            if writer is not None:
+                writer.close()
+            unfinished.unlink(missing_ok=True)
+
+
+def _values(dataset, function, takes, settings):
+    for block in read_ahead(dataset):
+        try:
+            yield function(_frame(dataset, block), **_inputs(block, takes), **settings)
+        except ValueError as error:
+            raise ValueError(f"{block.place}: {error}") from error
+
+
+def _frame(dataset, block: Block):
+    """X of the block with the names of its columns."""
+    if dataset.feature_names is None:
+        return block.X
+    return pd.DataFrame(block.X, columns=dataset.feature_names, copy=False)
+
+
+def _inputs(block: Block, takes) -> dict[str, Any]:
+    """What a method takes of a block besides X."""
+    inputs = {name: getattr(block, name) for name in ("offset", "exposure", "trials")}
+    given = {name: value for name, value in inputs.items() if value is not None and name in takes}
+    if "y" in takes:
+        if block.y is None:
+            raise ValueError("the method needs the target, and the dataset has none (target=).")
+        given["y"] = block.y
+    return given
+
+
+def _columns(values, name):
+    """The values as columns."""
+    values = np.asarray(values)
+    if values.ndim == 1:
+        return {name: values}
+    return {
+        "_".join([name, *map(str, place)]): values[(slice(None), *place)]
+        for place in np.ndindex(values.shape[1:])
+    }
