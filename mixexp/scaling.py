@@ -68,8 +68,15 @@ class Moments(NamedTuple):
     square: np.ndarray
 
     @classmethod
-    def of(cls, part, weight) -> Moments:
-        """Those of a block of rows, dense or sparse; ``weight`` (n,) or None."""
+    def of(cls, A, weight) -> Moments:
+        """Those of rows, dense or sparse, block by block; ``weight`` (n,) or None."""
+        total = cls(0.0, np.zeros(A.shape[1]), np.zeros(A.shape[1]))
+        for block in blocks(A.shape[0]):
+            total = total.merged(cls._of_block(A[block], None if weight is None else weight[block]))
+        return total
+
+    @classmethod
+    def _of_block(cls, part, weight) -> Moments:
         w = np.ones(part.shape[0]) if weight is None else weight
         mass = w.sum()
         if mass == 0:
@@ -129,10 +136,7 @@ def moments(A, weight):
     """Weighted column means and standard deviations of an (n, p) array, ``inf`` where constant."""
     if isinstance(A, ColumnSummary):
         return A.moments.mean_and_scale()
-    total = Moments(0.0, np.zeros(A.shape[1]), np.zeros(A.shape[1]))
-    for block in blocks(A.shape[0]):
-        total = total.merged(Moments.of(A[block], None if weight is None else weight[block]))
-    return total.mean_and_scale()
+    return Moments.of(A, weight).mean_and_scale()
 
 
 def rescale_linear(coef, columns, old: Scaling, new: Scaling):

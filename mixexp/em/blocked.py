@@ -98,7 +98,7 @@ class BlockRows:
 
     def summed(self, function):
         """``function(rows)`` summed over the blocks."""
-        return self.reduce(function, np.add)
+        return self.reduce(Summed(function), np.add)
 
     def mapped(self, function) -> BlockRows:
         """``function(rows)``: rows of other columns, made block by block."""
@@ -213,6 +213,16 @@ class Merge:
 
 def _itself(rows):
     return rows
+
+
+class Summed:
+    """The function of blocks that sums another over small parts: temporary arrays stay small."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, rows: Rows):
+        return rows.summed(self.function)
 
 
 class Then:

@@ -12,7 +12,7 @@ from .arrays import check_block_rows
 from .base import ROW_INPUTS, Block, BlockSource
 
 SUFFIXES = {".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow"}
-BLOCK_ROWS = 131072
+BLOCK_ROWS = 65536
 FEW_ROWS = 32768  # row groups are put together until a block has so many
 
 
@@ -30,7 +30,7 @@ class FileDataset(BlockSource):
         Columns of X in this order; None means all columns that have no other role.
     weight, offset, exposure, trials : str or None
         Columns of row-wise inputs; see `MoERegressor.fit`.
-    block_rows : int, default=131072
+    block_rows : int, default=65536
         Rows of a block at most: larger row groups are read in parts, and many small ones at once.
 
     Attributes
