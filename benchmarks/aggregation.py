@@ -1,7 +1,8 @@
 """(i) Fits of partitions, combined, against one fit of all rows.
 
 The design of `benchmarks.papers.distributed`, with so many rows that the global fit takes 20 s or
-more; the same random labels start the global fit and, row by row, the local ones. Partitions run
+more; the same random labels start the global fit and, row by row, the local ones: 20 passes each,
+and the highest goes on to convergence. Partitions run
 one after the other, and M machines would take as long as the slowest. Times are CPU seconds of
 this process. The global fit from a fit of 3,000 rows stands beside it.
 """

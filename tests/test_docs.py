@@ -27,6 +27,7 @@ PUBLIC_PACKAGES = (
     "mixexp.explain",
     "mixexp.plotting",
     "mixexp.theory",
+    "mixexp.distributed",
 )
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
@@ -43,7 +44,8 @@ def modules_with_examples() -> list[str]:
 
 
 def pages_with_examples() -> list[Path]:
-    return [page for page in sorted(DOCS.glob("*.rst")) if ">>> " in page.read_text("utf-8")]
+    pages = sorted([*DOCS.glob("*.rst"), *DOCS.glob("*.md")])
+    return [page for page in pages if ">>> " in page.read_text("utf-8")]
 
 
 @pytest.mark.parametrize("name", modules_with_examples())
@@ -92,6 +94,9 @@ def test_public_part_has_a_docstring(name, part) -> None:
         "LassoMoERegressorCV",
         "LassoMoEClassifierCV",
         "StabilitySelection",
+        "AggregatedMoERegressor",
+        "AggregatedMoEClassifier",
+        "LocalFit",
     ],
 )
 def test_public_methods_have_docstrings(name) -> None:

@@ -43,6 +43,8 @@ def summary_of(result, alpha):
         ["AIC", f"{result.aic:.2f}"],
         ["BIC", f"{result.bic:.2f}"],
     ]
+    if np.isnan(result.loglik):  # of information that was added up before the last step
+        head = [row for row in head if row[0] not in ("Log-likelihood", "AIC", "BIC")]
     out.tables.append(SimpleTable(head, title="Mixture of experts"))
     for block, rows in _blocks(result.names).items():
         part = table.iloc[rows]

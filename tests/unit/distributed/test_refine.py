@@ -131,6 +131,7 @@ def test_tests_without_rows(combined):
     result = pooled_inference(refine(combined, sums(combined)))
     name = result.names[-2]
     assert result.wald_test({name: 100.0}).pvalue < 1e-6
+    assert "nan" not in str(result)
     assert result.conf_int().shape == (len(result.names), 2)
     with pytest.raises(ValueError, match="on the partitions"):
         result.profile(name)
