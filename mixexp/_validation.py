@@ -123,9 +123,10 @@ def _refuse_dates(X):
 
 def _refuse_missing(y):
     """Labels that are missing (None, NaN, pandas.NA)."""
-    missing = pd.isna(pd.Series(y)) if np.ndim(y) == 1 else np.zeros(0, dtype=bool)
+    labels = np.asarray(y)
+    missing = pd.isna(labels) if labels.ndim == 1 else np.zeros(0, dtype=bool)
     if missing.any():
-        first = int(np.argmax(np.asarray(missing)))
+        first = int(np.argmax(missing))
         raise ValueError(
             f"Input y contains NaN: {int(missing.sum())} labels are missing, the first in row "
             f"{first} (counted from 0). Leave these rows out, or give what is missing a label."
