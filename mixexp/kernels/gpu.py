@@ -155,8 +155,11 @@ class RowKernel:
         self.dtype = np.dtype(dtype)
         self.macros = {**macros, "GRAM": C_NAMES[self.dtype]}
 
-    def sums(self, gate: Design, expert: Design, vectors, params, n, m):
-        """(n_sums,) scalars, and sums (J, q) and (J, T) of gate and experts, on the device."""
+    def sums(self, gate: Design, expert: Design, vectors, params, n, m, entropies=False):
+        """(n_sums,) scalars, and sums (J, q) and (J, T) of gate and experts, on the device.
+
+        The second and third scalar are the soft and the hard entropy where asked for, else zero.
+        """
         xp, padded = self.xp, gate.values.shape[0]
         U = xp.empty(padded * (self.scores.gate + self.scores.expert))
         V = xp.empty(padded * (self.grams.gate + self.grams.expert), dtype=self.dtype)
@@ -165,7 +168,7 @@ class RowKernel:
             *(gate.values, expert.values, *vectors, params),
             *(n, padded, gate.values.shape[1], expert.values.shape[1], m),
             *(*self.scores.places(padded, m), *self.grams.places(padded, m)),
-            *(U, V, partial),
+            *(int(entropies), U, V, partial),
         )
         _run(xp, self.name, padded, arguments, **self.macros)
         return (

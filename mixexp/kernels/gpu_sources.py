@@ -28,8 +28,9 @@ DESIGNS = (
     _COMMON
     + r"""
 extern "C" __global__ void standardise_rows(
-    const REAL* X, ll row_stride, ll column_stride, const ll* columns, const double* centre,
-    const double* inverse_scale, ll n, ll padded, ll q, double* design)
+    const REAL* __restrict__ X, ll row_stride, ll column_stride, const ll* __restrict__ columns,
+    const double* __restrict__ centre, const double* __restrict__ inverse_scale, ll n, ll padded,
+    ll q, double* __restrict__ design)
 {
     ENTRIES(padded, q, i, a) {
         double value = i < n ? 1.0 : 0.0;
@@ -42,7 +43,8 @@ extern "C" __global__ void standardise_rows(
 }
 
 extern "C" __global__ void column_products(
-    const double* design, const ll* left, const ll* right, ll padded, ll q, ll T, REAL* products)
+    const double* __restrict__ design, const ll* __restrict__ left, const ll* __restrict__ right,
+    ll padded, ll q, ll T, REAL* __restrict__ products)
 {
     ENTRIES(padded, T, i, t) {
         const double* row = design + i * q;
@@ -58,7 +60,8 @@ __device__ ull mixed(ull z)
 }
 
 extern "C" __global__ void hash_rows(
-    const REAL* X, ll row_stride, ll column_stride, const ull* keys, ll n, ll p, ull* hashes)
+    const REAL* __restrict__ X, ll row_stride, ll column_stride, const ull* __restrict__ keys, ll n,
+    ll p, ull* __restrict__ hashes)
 {
     for (ll i = FIRST; i < n; i += LANES) {
         ull total = 0;
@@ -183,6 +186,9 @@ __device__ Unit glm_unit(
 _SOFTMAX = r"""
 #define PAIRS (K * (K - 1) / 2)
 
+// absurd information, for which float32 has no room, stays finite: its step is short all the same
+__device__ GRAM gram(double value) { return (GRAM)(sizeof(GRAM) == 4 ? fmin(value, 1e30) : value); }
+
 // predictors[j] = sum_a coef[j * q + a] row[a]
 __device__ void linear(const double* row, const double* coef, ll q, int count, double* predictors)
 {
@@ -207,22 +213,24 @@ __device__ double softmax(double* values, int count)
 }
 
 // the row's responsibilities from gate logits and log densities, and what is summed of them:
-// sums[0 .. 3 + K] gain w log p, soft and hard entropy, and the masses. Afterwards logit holds
-// the gate's probabilities and density the responsibilities.
-__device__ void responsibilities(double* logit, double* density, double w, double* sums)
+// sums[0 .. 3 + K] gain w log p, soft and hard entropy (where asked for), and the masses.
+// Afterwards logit holds the gate's probabilities and density the responsibilities.
+__device__ void responsibilities(
+    double* logit, double* density, double w, ll entropies, double* sums)
 {
-    double largest = 0.0, soft = 0.0;
     for (int k = 0; k < K; k++) density[k] += logit[k];
     double gate_total = softmax(logit, K);
     double log_p = softmax(density, K);
-    for (int k = 0; k < K; k++) {
-        largest = fmax(largest, density[k]);
-        if (density[k] > 0.0) soft -= density[k] * log(density[k]);
-        sums[3 + k] += w * density[k];
-    }
     sums[0] += w * (log_p - gate_total);
-    sums[1] += w * soft;
-    sums[2] -= w * log(largest);
+    for (int k = 0; k < K; k++) sums[3 + k] += w * density[k];
+    if (entropies) {
+        double largest = 0.0;
+        for (int k = 0; k < K; k++) {
+            largest = fmax(largest, density[k]);
+            if (density[k] > 0.0) sums[1] -= w * density[k] * log(density[k]);
+        }
+        sums[2] -= w * log(largest);
+    }
 }
 """
 
@@ -233,10 +241,13 @@ GLM = (
     + r"""
 // partial (3 + 2 K, lanes): w log p, soft and hard entropy, masses, extras
 extern "C" __global__ void softmax_glm_rows(
-    const double* gate_design, const double* expert_design, const double* y, const double* weight,
-    const double* offset, const double* trials, const double* params, ll n, ll padded, ll qg, ll qe,
-    ll m, ll u_gate, ll u_gate_rows, ll u_expert, ll u_expert_rows, ll v_gate, ll v_gate_rows,
-    ll v_expert, ll v_expert_rows, double* U, GRAM* V, double* partial)
+    const double* __restrict__ gate_design, const double* __restrict__ expert_design,
+    const double* __restrict__ y, const double* __restrict__ weight,
+    const double* __restrict__ offset, const double* __restrict__ trials,
+    const double* __restrict__ params, ll n, ll padded, ll qg, ll qe, ll m,
+    ll u_gate, ll u_gate_rows, ll u_expert, ll u_expert_rows,
+    ll v_gate, ll v_gate_rows, ll v_expert, ll v_expert_rows, ll entropies,
+    double* __restrict__ U, GRAM* __restrict__ V, double* __restrict__ partial)
 {
     const double *coef = params + K * qg, *dispersion = coef + K * qe, *constant = dispersion + K;
     double sums[3 + 2 * K];
@@ -265,13 +276,13 @@ extern "C" __global__ void softmax_glm_rows(
             information[k] = unit.information;
             extra[k] = unit.extra;
         }
-        responsibilities(logit, density, w, sums);
+        responsibilities(logit, density, w, entropies, sums);
         for (int k = 0, pair = 0; k < K; k++) {
             double resp = w * density[k];
             sums[3 + K + k] += resp * extra[k];
             u_g[k * m] = resp - w * logit[k];
             u_e[k * m] = resp * score[k];
-            v_e[k * m] = (GRAM)(resp * information[k]);
+            v_e[k * m] = gram(resp * information[k]);
             for (int l = k + 1; l < K; l++, pair++)
                 v_g[pair * m] = (GRAM)(w * logit[k] * logit[l]);
         }
@@ -287,10 +298,12 @@ MULTINOMIAL = (
     + r"""
 // partial (3 + K, lanes): w log p, soft and hard entropy, masses; y holds codes of classes
 extern "C" __global__ void softmax_multinomial_rows(
-    const double* gate_design, const double* expert_design, const double* y, const double* weight,
-    const double* params, ll n, ll padded, ll qg, ll qe,
-    ll m, ll u_gate, ll u_gate_rows, ll u_expert, ll u_expert_rows, ll v_gate, ll v_gate_rows,
-    ll v_expert, ll v_expert_rows, double* U, GRAM* V, double* partial)
+    const double* __restrict__ gate_design, const double* __restrict__ expert_design,
+    const double* __restrict__ y, const double* __restrict__ weight,
+    const double* __restrict__ params, ll n, ll padded, ll qg, ll qe, ll m,
+    ll u_gate, ll u_gate_rows, ll u_expert, ll u_expert_rows,
+    ll v_gate, ll v_gate_rows, ll v_expert, ll v_expert_rows, ll entropies,
+    double* __restrict__ U, GRAM* __restrict__ V, double* __restrict__ partial)
 {
     const double* coef = params + K * qg;
     double sums[3 + K];
@@ -316,7 +329,7 @@ extern "C" __global__ void softmax_multinomial_rows(
             double own = prob[k * C + code];
             density[k] = own - softmax(prob + k * C, C);
         }
-        responsibilities(logit, density, w, sums);
+        responsibilities(logit, density, w, entropies, sums);
         for (int k = 0, pair = 0, among = 0; k < K; k++) {
             double resp = w * density[k];
             const double* p = prob + k * C;

@@ -56,7 +56,7 @@ def softmax_glm_rows(
     *outputs,
 ):
     K, family, link = (int(macros[name]) for name in ("K", "FAMILY", "LINK"))
-    *places, U, V, partial = outputs
+    *places, entropies, U, V, partial = outputs
     W, B, dispersion, _ = np.split(params, np.cumsum([K * qg, K * qe, K]))
     w = np.ones(n) if weight is None else weight[:n]
     count = np.ones(n) if trials is None else trials[:n]
@@ -64,13 +64,14 @@ def softmax_glm_rows(
     eta = eta if offset is None else eta + offset[:n, None]
     unit = UNITS[family](eta, NAMES[link], y[:n, None], count[:, None], dispersion)
     density = np.maximum(unit.log_density, IMPOSSIBLE)
-    gate, resp, sums = _responsibilities(gate_design, W.reshape(K, qg), n, density, w)
+    gate, resp, sums = _responsibilities(gate_design, W.reshape(K, qg), n, density, w, entropies)
     extra = (w[:, None] * resp * unit.extra).sum(axis=0)
     weighted = w[:, None] * resp
+    largest = 1e30 if V.dtype == np.float32 else np.inf
     _write(
         (padded, *places, U, V),
         (weighted - w[:, None] * gate, weighted * unit.score),
-        (_products(gate, w), weighted * unit.information),
+        (_products(gate, w), np.minimum(weighted * unit.information, largest)),
     )
     _write_sums(partial, np.concatenate([sums, extra]))
 
@@ -79,14 +80,14 @@ def softmax_multinomial_rows(
     macros, gate_design, expert_design, y, weight, params, n, padded, qg, qe, *outputs
 ):
     K, C = int(macros["K"]), int(macros["C"])
-    *places, U, V, partial = outputs
+    *places, entropies, U, V, partial = outputs
     W, B = np.split(params, [K * qg])
     w = np.ones(n) if weight is None else weight[:n]
     codes = y[:n].astype(int)
     logits = expert_design.reshape(-1, qe)[:n] @ B.reshape(K * C, qe).T
     log_class = log_softmax(logits.reshape(n, K, C))
     density = log_class[np.arange(n), :, codes]
-    gate, resp, sums = _responsibilities(gate_design, W.reshape(K, qg), n, density, w)
+    gate, resp, sums = _responsibilities(gate_design, W.reshape(K, qg), n, density, w, entropies)
     prob, weighted = np.exp(log_class), w[:, None] * resp
     among = np.concatenate([_products(prob[:, k], weighted[:, k]) for k in range(K)], axis=1)
     score = weighted[:, :, None] * (np.eye(C)[codes][:, None, :] - prob)
@@ -98,15 +99,15 @@ def softmax_multinomial_rows(
     _write_sums(partial, sums)
 
 
-def _responsibilities(gate_design, W, n, density, w):
+def _responsibilities(gate_design, W, n, density, w, entropies):
     """Gate's probabilities, responsibilities, and the sums of w log p, entropies and masses."""
     log_gate = log_softmax(gate_design.reshape(-1, W.shape[1])[:n] @ W.T)
     joint = log_gate + density
     log_resp = log_softmax(joint)
     resp = np.exp(log_resp)
     soft, hard = -special.xlogy(resp, resp).sum(axis=1), -np.log(resp.max(axis=1))
-    ends = [w @ log_sum_exp(joint), w @ soft, w @ hard]
-    return np.exp(log_gate), resp, np.concatenate([ends, w @ resp])
+    both = [w @ soft, w @ hard] if entropies else [0.0, 0.0]
+    return np.exp(log_gate), resp, np.concatenate([[w @ log_sum_exp(joint)], both, w @ resp])
 
 
 def _products(prob, w):

@@ -50,7 +50,7 @@ class DevicePass:
                 self.xp, self.kernel_name, n_scalars, scores, grams, rows.X.dtype, macros
             )
 
-    def _sums(self, *parameters):
+    def _sums(self, *parameters, entropies=False):
         """Host arrays with S first: scalars, scores of gate and experts, Gram matrices of both.
 
         ``parameters``: arrays with S first, which the kernel has one behind the other.
@@ -67,7 +67,7 @@ class DevicePass:
             totals: list[Any] = [None] * S
             for block in self.blocks:
                 totals = [
-                    _added(total, self._block_sums(block, params[s]))
+                    _added(total, self._block_sums(block, params[s], entropies))
                     for s, total in enumerate(totals)
                 ]
             each = [part for total in totals for part in total]
@@ -80,10 +80,10 @@ class DevicePass:
             for part, shape in zip(parts, shapes, strict=True)
         ]
 
-    def _block_sums(self, block, params):
+    def _block_sums(self, block, params, entropies):
         vectors = block.vectors[: self.n_vectors]
         return self.rows_kernel.sums(
-            block.gate, block.expert, vectors, params, block.n, self.blocks.m
+            block.gate, block.expert, vectors, params, block.n, self.blocks.m, entropies
         )
 
 
@@ -116,7 +116,8 @@ class DeviceGLMPass(DevicePass, GLMPass):
         dispersion = params.expert.dispersion[:, :, 0]
         constant = self.model.expert.kernel_constant(dispersion)
         coef = params.expert.coef[:, :, 0]
-        scalars, *_ = self._sums(params.gate.coef, coef, dispersion, constant)
+        sets = params.gate.coef, coef, dispersion, constant
+        scalars, *_ = self._sums(*sets, entropies=True)
         return scalars[:, 1 : 3 + self.model.K]
 
 
@@ -142,7 +143,7 @@ class DeviceMultinomialPass(DevicePass, MultinomialPass):
 
     def certainty(self, params):
         """(S, 2 + K) soft and hard entropies, and the experts' weights."""
-        scalars, *_ = self._sums(params.gate.coef, params.expert.coef)
+        scalars, *_ = self._sums(params.gate.coef, params.expert.coef, entropies=True)
         return scalars[:, 1:]
 
 

@@ -78,7 +78,7 @@ def row_sums(twin, macros, dtype, family=None, *, K, n=70, together=True, given=
     n_scalars = 3 + (2 * K if C is None else K)
     kernel = gpu.RowKernel(twin, name, n_scalars, *factors, dtype, {"K": K, **macros})
     on_it = [None if one is None else twin.asarray(one) for one in vectors]
-    return kernel.sums(gate, expert, on_it, twin.asarray(params), n, m)
+    return kernel.sums(gate, expert, on_it, twin.asarray(params), n, m, True)
 
 
 def _constant(family, dispersion):
