@@ -11,12 +11,18 @@ from sklearn.utils.validation import _check_sample_weight, check_array, validate
 
 from .em.device import ENTRIES, DeviceMatrix, on_device, to_host
 from .sources import Source
+from .sources.aligned import is_dask
 
 ROW_INPUTS = ("offset", "exposure", "trials")
 
 
 def refuse_dataset(X, what: str):
-    """Refuse a dataset of blocks where rows in memory are needed."""
+    """Refuse a dataset of blocks, or a Dask collection, where rows in memory are needed."""
+    if is_dask(X):
+        raise ValueError(
+            f"{what} needs rows in memory; got a Dask {type(X).__name__}. Compute a sample of "
+            "its rows."
+        )
     if isinstance(X, Source):
         raise ValueError(
             f"{what} needs rows in memory; got {type(X).__name__}. A fitted estimator goes through "

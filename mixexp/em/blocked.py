@@ -27,6 +27,7 @@ from .starts.table import (
     table_matrix,
 )
 from .survey import Survey, Surveyor, copied, joined, merged_keys
+from .threads import single_threaded_blas
 
 SPARE = 2  # times the size of a sample is kept on the way, where rows may be repeated
 
@@ -192,8 +193,9 @@ class Prepared:
 
     def __call__(self, block: Block):
         try:
-            rows = self.prepare(block)
-            return rows.n, self.function(rows) if rows.n else None
+            with single_threaded_blas():  # where the block is
+                rows = self.prepare(block)
+                return rows.n, self.function(rows) if rows.n else None
         except ValueError as error:
             raise ValueError(f"{block.place}: {error}") from error
 

@@ -128,6 +128,12 @@ class Labels(NamedTuple):
         counts = np.concatenate([self.counts, other.counts])
         return Labels(classes, np.bincount(place.ravel(), counts).astype(int))
 
+    def in_order(self, order) -> Labels:
+        """The same in the order of a list that holds all of them."""
+        known = self.classes.tolist()
+        place = [known.index(label) for label in order if label in known]
+        return Labels(self.classes[place], self.counts[place])
+
 
 def _weights(block):
     if block.weight is None:
@@ -154,9 +160,9 @@ def numbers(block: Block, name: str, values) -> np.ndarray:
 
 
 def codes_of(y, classes) -> np.ndarray:
-    """(n,) positions of labels among the sorted classes."""
-    y = np.asarray(y)
-    codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+    """(n,) positions of labels among the classes, which may stand in any order."""
+    y, order = np.asarray(y), np.argsort(classes, kind="stable")
+    codes = order[np.minimum(np.searchsorted(classes[order], y), len(classes) - 1)]
     unknown = classes[codes] != y
     if unknown.any():
         raise ValueError(f"y holds the label {y[unknown].tolist()[0]!r}, which it did not before.")

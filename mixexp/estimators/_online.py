@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._component import GATES, resolve
-from .._validation import check_weight
+from .._validation import check_weight, refuse_dataset
 from ..em.driver import EM
 from ..em.online import OnlineState, first_state, online_step
 from ..em.online_em import OnlineEM, check_learns_online
@@ -38,6 +38,7 @@ class OnlineMixin:
     def _partial_fit(self, X, y, sample_weight, **inputs):
         """One online step; the first batch is fitted on its own, from many starts."""
         self._check_online()
+        refuse_dataset(X, "partial_fit")
         if not hasattr(self, "_online_"):
             self._fit(X, y, sample_weight, **inputs)
             rows = self._batch(X, y, sample_weight, **inputs)

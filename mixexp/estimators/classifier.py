@@ -201,8 +201,10 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
 
     def _blocked_codes(self, source, expert):
         found = source.reduce(Labels.of, Labels.merged)
+        order = source.label_order if expert.ordered else None
+        found = found if order is None else found.in_order(order)
         self.classes_ = found.classes
-        self._check_classes(expert, source.n_features)
+        self._check_classes(expert, source.n_features, order)
         if self.class_weight is None:
             return Codes(self.classes_, None)
         if isinstance(self.class_weight, str) and self.class_weight == "balanced":

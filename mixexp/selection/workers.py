@@ -16,8 +16,15 @@ from joblib.parallel import BACKENDS, get_active_backend
 LOCAL = ("loky", "multiprocessing", "threading", "sequential")
 
 
-def as_they_come(tasks: Iterator[Any], n_jobs: int | None, n_tasks: int) -> Iterator[Any]:
-    """Results of `joblib.delayed` tasks, in whatever order they end."""
+def as_they_come(
+    tasks: Iterator[Any], n_jobs: int | None, n_tasks: int, here: bool = False
+) -> Iterator[Any]:
+    """Results of `joblib.delayed` tasks, in whatever order they end.
+
+    With ``here`` in this process, one after the other: fits to data that all workers hold.
+    """
+    if here:
+        return (function(*arguments, **keywords) for function, arguments, keywords in tasks)
     return _run(tasks, n_jobs, n_tasks, "generator_unordered")
 
 

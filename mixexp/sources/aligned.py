@@ -104,6 +104,19 @@ def sizes_of(values) -> tuple[int, ...] | None:
     return tuple(map(int, values.chunks[0]))
 
 
+def count_rows(values) -> int:
+    """Rows of a collection, by a pass over it where the sizes of its partitions are not known."""
+    if not is_dask(values):
+        return len(values)
+    sizes = sizes_of(values)
+    if sizes is None:
+        import dask
+
+        length = dask.delayed(len, pure=False)
+        sizes = dask.compute(*(length(part) for part in np.ravel(values.to_delayed())))
+    return sum(sizes)
+
+
 def n_partitions(values) -> int:
     return values.npartitions if is_frame(values) else len(values.chunks[0])
 

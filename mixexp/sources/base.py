@@ -59,11 +59,14 @@ class Source(ABC):
         Columns of every block's y; 0 where y is (n,).
     row_inputs : tuple of str
         Which of "weight", "offset", "exposure" and "trials" the blocks have.
+    label_order : list or None
+        Labels of an ordered target from lowest to highest, where the source knows the order.
     engine : str
         What `engine_` of an estimator says of a fit to this source.
     """
 
     engine = "stream"
+    label_order: list[Any] | None = None
     n_features: int
     feature_names: list[str] | None
     n_outputs: int

@@ -56,6 +56,7 @@ class DaskSource(Source):
         self.n_features = self._partitions.n_features
         self.feature_names = self._partitions.feature_names
         self.n_outputs = n_outputs(y)
+        self.label_order = label_order(y)
         self.row_inputs = tuple(name for name in ROW_INPUTS if name in given)
 
     @property
@@ -149,6 +150,24 @@ def n_outputs(y) -> int:
     """Columns of a target; 0 where it has one value for each row."""
     y = y if is_dask(y) else np.asarray(y)
     return int(y.shape[1]) if y.ndim == 2 else 0
+
+
+def label_order(y) -> list[Any] | None:
+    """The categories of an ordered categorical series; None for other targets.
+
+    Raises
+    ------
+    ValueError
+        Where Dask does not know the categories.
+    """
+    if not getattr(getattr(y, "dtype", None), "ordered", False):
+        return None
+    if is_dask(y) and not y.cat.known:
+        raise ValueError(
+            "y is an ordered categorical whose categories Dask does not know. Use "
+            "y.cat.as_known(), or y.astype(pandas.CategoricalDtype([...], ordered=True))."
+        )
+    return list(y.dtype.categories)
 
 
 def _on_partition(function, names, place, *parts):

@@ -23,6 +23,7 @@ from mixexp.selection.study.comparable import check_comparable
 from mixexp.selection.study.following import Step, paths
 from mixexp.selection.study.result import StudyResult
 from mixexp.selection.workers import as_they_come
+from mixexp.sources.aligned import is_dask
 
 Progress = Callable[[int, int, str], None]
 
@@ -126,7 +127,8 @@ class SelectionStudy(Component):
         Parameters
         ----------
         X : array-like of shape (n, p)
-            Columns of gate and experts.
+            Columns of gate and experts. Dask collections are taken with ``cv=None``: one fit
+            after the other, each on all workers.
         y : array-like of shape (n,) or (n, m)
             Target.
         sample_weight, offset, exposure, trials : array-like of shape (n,), optional
@@ -146,6 +148,11 @@ class SelectionStudy(Component):
             If no cell of the grid could be fitted; the message is that of the first fit. Before
             any fit: if the log-likelihoods of the grid cannot be compared.
         """
+        if is_dask(X) and self.cv:
+            raise ValueError(
+                "Folds need rows in memory; got Dask collections. Set cv=None and choose by an "
+                "information criterion, or study a sample: X.sample(frac=0.01).compute()."
+            )
         codes = None if groups is None else check_groups(groups, len(y)).codes
         data = StudyRows(X, y, sample_weight, offset, exposure, trials, codes)
         cells = cells_of(self.grid, self.estimator)
@@ -195,7 +202,7 @@ class SelectionStudy(Component):
         done = sum(len(chain) for chain in records.values())
         if self.progress is not None:
             self.progress(done, total, "")
-        for chains in as_they_come(tasks, self.n_jobs, len(left)):
+        for chains in as_they_come(tasks, self.n_jobs, len(left), here=is_dask(data.X)):
             records |= chains
             done += sum(len(chain) for chain in chains.values())
             if self.progress is not None:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from mixexp.sources.aligned import count_rows, is_dask
+
 
 def model_values(model: Any) -> dict[str, Any]:
     """Coefficients of a fitted model by name, for reading by other programs."""
@@ -31,8 +33,10 @@ def model_values(model: Any) -> dict[str, Any]:
 
 def describe_data(X: Any, y: Any, sample_weight: Any, groups: Any = None) -> dict[str, Any]:
     """Rows, columns, total weight of the rows, and the number of groups if there are any."""
-    total = len(y) if sample_weight is None else float(np.sum(sample_weight))
-    rows, columns = np.shape(X)
+    rows, columns = (count_rows(y), X.shape[1]) if is_dask(X) else np.shape(X)
+    if is_dask(sample_weight):
+        sample_weight = sample_weight.sum().compute()
+    total = rows if sample_weight is None else float(np.sum(sample_weight))
     found = {"rows": int(rows), "columns": int(columns), "total_weight": total}
     return found if groups is None else found | {"groups": len(np.unique(groups))}
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mixexp import MoEClassifier, MoERegressor
+from mixexp import MoEClassifier, MoERegressor, SelectionStudy
 from mixexp.em.engines import engine_for
 from mixexp.em.params import stack, tree_map
 from mixexp.sources.dask import block_of
@@ -180,3 +180,37 @@ def test_without_dask_the_extra_is_named(table, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "dask.array", None)
     with pytest.raises(ImportError, match=r'pip install "mixexp\[dask\]"'):
         MoERegressor(2, engine="dask").fit(table[X], table["y"])
+
+
+def test_ordered_classes_keep_the_order_of_their_categories(table) -> None:
+    labels = pd.Categorical.from_codes(np.digitize(table["y"], [-1, 1]), ["low", "mid", "high"])
+    table = table.assign(grade=labels.as_ordered())
+    memory = MoEClassifier(1, expert="ordinal").fit(table[["a"]], table["grade"])
+    frame = dd.from_pandas(table, npartitions=3)
+    model = MoEClassifier(1, expert="ordinal").fit(frame[["a"]], frame["grade"])
+    assert model.classes_.tolist() == memory.classes_.tolist() == ["low", "mid", "high"]
+    assert_allclose(model.coef_, memory.coef_, rtol=1e-6)
+    with pytest.raises(ValueError, match="categories Dask does not know"):
+        MoEClassifier(1, expert="ordinal").fit(frame[["a"]], frame["grade"].cat.as_unknown())
+
+
+def test_a_study_by_an_information_criterion(table) -> None:
+    frame = dd.from_pandas(table, npartitions=3)
+    study = SelectionStudy(MoERegressor(), {"n_experts": [1, 2]}, cv=None)
+    found = study.fit(frame[X], frame["y"], frame["w"]).result_
+    memory = study.fit(table[X], table["y"], table["w"]).result_
+    assert found.best_estimator_.engine_ == "dask"
+    assert found.best_params_ == memory.best_params_
+    assert_allclose(found.table["bic"], memory.table["bic"], rtol=1e-10)
+    assert found.data == pytest.approx(memory.data)
+    with pytest.raises(ValueError, match="Folds need rows in memory"):
+        SelectionStudy(MoERegressor(), {"n_experts": [1, 2]}).fit(frame[X], frame["y"])
+
+
+def test_what_needs_rows_in_memory_says_so(table) -> None:
+    frame = dd.from_pandas(table, npartitions=3)
+    with pytest.raises(ValueError, match="partial_fit needs rows in memory; got a Dask DataFrame"):
+        MoERegressor(2).partial_fit(frame[X], frame["y"])
+    model = MoERegressor(1).fit(frame[X], frame["y"])
+    with pytest.raises(ValueError, match="needs rows in memory; got a Dask DataFrame"):
+        model.inference(frame[X], frame["y"])
