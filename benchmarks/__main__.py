@@ -17,6 +17,7 @@ from .passes import passes
 from .paths import paths
 from .processes import processes, small_problems
 from .slopes import slopes
+from .stream import stream
 from .whole_fits import whole_fits
 
 SECTIONS = {
@@ -25,6 +26,7 @@ SECTIONS = {
     "growth": growth,
     "processes": processes,
     "memory": memory,
+    "stream": stream,
     "slopes": slopes,
     "paths": paths,
     "whole-fits": whole_fits,
