@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,23 @@ def throughput(path, repeats):
                 bar,
                 ", ".join(f"{name} {1e3 * seconds:.0f} ms" for name, seconds in times.items()),
             )
+        own, reader = np.median([threads(functions["file"]) for _ in range(repeats)], axis=0)
+    yield Line(
+        "stream",
+        "slower of reading and pass / busier thread of the pass (CPU)",
+        case,
+        slower / max(own, reader),
+        ">= 0.6",
+        f"what two idle cores give: pass {1e3 * own:.0f} ms, reader {1e3 * reader:.0f} ms",
+    )
+
+
+def threads(function):
+    """CPU seconds of this thread, and of the others."""
+    whole, own = time.process_time(), time.thread_time()
+    function()
+    own = time.thread_time() - own
+    return own, time.process_time() - whole - own
 
 
 def peak_memory(path, n) -> Line:

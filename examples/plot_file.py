@@ -23,13 +23,13 @@ path = Path(folder.name) / "trips.parquet"
 # %%
 # The file
 # --------
-# Fares go by the kilometre, or at fixed prices that are common on long trips. The driver notes
-# every trip twice as often by day, which a column of weights undoes.
+# Fares go by the kilometre, or at fixed prices that are common on long trips. Of the trips before
+# noon twice as many were recorded, which a column of weights undoes.
 
 rng = np.random.default_rng(0)
 schema = pa.schema([(name, pa.float64()) for name in ("km", "hour", "fare", "weight")])
 with pq.ParquetWriter(path, schema) as file:
-    for _ in range(6):  # each becomes a row group
+    for _ in range(6):  # row groups: a block is a large one, or several small ones
         km, hour = rng.uniform(1, 30, 5000), rng.uniform(0, 24, 5000)
         fixed = rng.uniform(size=5000) < 1 / (1 + np.exp(6 - 0.4 * km))
         fare = np.where(fixed, 42 + 0.3 * hour, 4 + 1.8 * km) + 1.5 * rng.normal(size=5000)
@@ -72,9 +72,8 @@ some = slice(None, None, 12)
 points = ax.scatter(km[some], fare[some], c=share[some], cmap="coolwarm", s=7)
 line = np.linspace(1, 30, 100)
 for k, colour in ((by_km, "#2f6db3"), (1 - by_km, "#a33b3b")):
-    ax.plot(
-        line, model.intercept_[k] + model.coef_[k] @ [line, 0 * line + 12], color=colour, lw=2.5
-    )
+    price = model.intercept_[k] + model.coef_[k] @ [line, np.full(100, 12.0)]
+    ax.plot(line, price, color=colour, lw=2.5)
 figure.colorbar(points, label="probability of a fixed price")
 ax.set(xlabel="km", ylabel="fare")
 ax.spines[["top", "right"]].set_visible(False)
