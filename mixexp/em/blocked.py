@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..scaling import ColumnSummary
-from ..sources import Block, BlockSource, Source, read_ahead
+from ..sources import Block, BlockSource, PlacedError, Source, read_ahead
 from .checkpoint import fingerprint
 from .rows import Rows
 from .starts.keys import hash_rows, keyed_uniform
@@ -192,12 +192,16 @@ class Prepared:
         self.prepare, self.function = prepare, function
 
     def __call__(self, block: Block):
+        if not len(block.X):
+            return 0, None
         try:
             with single_threaded_blas():  # where the block is
                 rows = self.prepare(block)
                 return rows.n, self.function(rows) if rows.n else None
+        except PlacedError:
+            raise
         except ValueError as error:
-            raise ValueError(f"{block.place}: {error}") from error
+            raise PlacedError(f"{block.place}: {error}") from error
 
 
 class Merge:

@@ -15,7 +15,7 @@ from ..em.wide import WIDE
 from ..experts import Expert
 from ..experts.degree import with_monomials
 from ..gates import Gate
-from ..sources import Block, Source
+from ..sources import Block, PlacedError, Source
 from ..sources.aligned import is_dask
 from ._engines import in_memory, source_of
 
@@ -83,9 +83,9 @@ class Preparation(NamedTuple):
             finite = np.isfinite(X.sum())
         if not finite and not np.isfinite(X).all():
             row, column = np.argwhere(~np.isfinite(X))[0]
-            raise ValueError(
-                f"column {self.names[column]!r} holds {X[row, column]} ({block.place_of(int(row))})"
-                ". Fill missing values in, or leave these rows or the column out."
+            raise PlacedError(
+                f"{block.place_of(int(row))}: column {self.names[column]!r} holds "
+                f"{X[row, column]}. Fill missing values in, or leave these rows or the column out."
             )
         return X
 
@@ -155,7 +155,7 @@ def numbers(block: Block, name: str, values) -> np.ndarray:
         ) from None
     if not np.isfinite(array).all():
         row = int(np.argwhere(~np.isfinite(array))[0][0])
-        raise ValueError(f"{name} is {np.ravel(array[row])[0]} ({block.place_of(row)}).")
+        raise PlacedError(f"{block.place_of(row)}: {name} is {np.ravel(array[row])[0]}.")
     return array
 
 

@@ -37,6 +37,7 @@ class OnlineMixin:
 
     def _partial_fit(self, X, y, sample_weight, **inputs):
         """One online step; the first batch is fitted on its own, from many starts."""
+        refuse_dataset(X, "partial_fit")
         self._check_online()
         refuse_dataset(X, "partial_fit")
         if not hasattr(self, "_online_"):

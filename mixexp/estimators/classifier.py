@@ -122,7 +122,8 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
 
         Parameters
         ----------
-        X : array-like, data frame, scipy sparse or Dask collection of shape (n, p)
+        X : array-like, data frame, scipy sparse or Dask collection of shape (n, p), or a dataset
+            As in `MoERegressor.fit`.
         y : array-like of shape (n,)
             Class labels of any type.
         sample_weight : array-like (n,) or None

@@ -91,6 +91,8 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
     converged_ : bool
     regular_ : bool
         Whether no expert owes its fit to a handful of rows or to a bound.
+    engine_ : str
+        Where the passes ran.
     certificate_ : float
         Largest absolute gradient of the objective, per unit weight, standardised.
     n_iter_ : int
@@ -134,7 +136,9 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
 
         Parameters
         ----------
-        X : array-like, data frame, scipy sparse or Dask collection of shape (n, p)
+        X : array-like, data frame, scipy sparse or Dask collection of shape (n, p), or a dataset
+            A `FileDataset`, `ArrayDataset` or `BlockDataset` holds target, weights and row-wise
+            inputs as well, and need not fit into memory.
         y : array-like of shape (n,) or (n, m), or `intervals`
             Several responses are independent given x and the expert. `intervals` holds rows that
             are censored or truncated. Beside a Dask X this and what follows may be Dask

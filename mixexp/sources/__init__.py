@@ -1,7 +1,7 @@
 """Sources: data as blocks of rows, in files, arrays on disk, or whatever can be iterated again."""
 
 from .arrays import ArrayDataset
-from .base import ROW_INPUTS, Block, BlockSource, Source, read_ahead
+from .base import ROW_INPUTS, Block, BlockSource, PlacedError, Source, read_ahead
 from .files import FileDataset
 from .iterables import BlockDataset
 
@@ -12,6 +12,7 @@ __all__ = [
     "BlockDataset",
     "BlockSource",
     "FileDataset",
+    "PlacedError",
     "Source",
     "read_ahead",
 ]

@@ -43,6 +43,10 @@ class Block(NamedTuple):
         return f"{place}, row {row - first} of it"
 
 
+class PlacedError(ValueError):
+    """A block that cannot be used; the message begins with its place."""
+
+
 class Source(ABC):
     """An ordered set of blocks, over which functions are mapped and their values merged.
 
@@ -129,8 +133,8 @@ class BlockSource(Source):
 
 
 def read_ahead(source: BlockSource) -> Iterator[Block]:
-    """The blocks of a source, each read in a thread while the one before is used."""
-    blocks = source.blocks()
+    """The blocks of a source that have rows, each read in a thread while another is used."""
+    blocks = (block for block in source.blocks() if len(block.X))
     if not source.reads_ahead:
         yield from blocks
         return

@@ -228,11 +228,11 @@ def test_a_value_lost_in_the_last_block_leaves_the_last_checkpoint(tmp_path):
     whole = MoERegressor(2, start=QUICK).fit(BlockDataset(blocks))
     assert whole.n_iter_ > 8
     breaks = BlockDataset(Counted(blocks, 9, without_a_value))
-    with pytest.raises(ValueError, match=r"block 3: column 'x1' holds nan \(block 3, row 7 of it"):
+    with pytest.raises(ValueError, match=r"block 3, row 7 of it: column 'x1' holds nan"):
         model.fit(breaks)
     kept = (tmp_path / "fit.mixexp").read_bytes()
     broken = BlockDataset(without_a_value(blocks))
-    with pytest.raises(ValueError, match="block 3: column 'x1' holds nan"):
+    with pytest.raises(ValueError, match="block 3, row 7 of it: column 'x1' holds nan"):
         model.fit(broken)
     assert (tmp_path / "fit.mixexp").read_bytes() == kept
     counted = Counted(blocks, 1000, None)
@@ -265,6 +265,25 @@ def test_targets_outside_the_support_are_named_with_their_block():
         MoEClassifier(2).fit(ragged(X=X, y=mean))
     with pytest.raises(ValueError, match="block 0: y must be numbers.*use MoEClassifier"):
         MoERegressor(2).fit(ragged(X=X, y=classes_of(X)))
+
+
+def test_a_value_lost_is_named_with_its_file_and_row_group(tmp_path):
+    X, mean, weight = two_regimes()
+    X[2603, 2], weight[700] = np.inf, np.nan
+    path = tmp_path / "rows.parquet"
+    parquet(path, X, mean, w=weight)
+    with pytest.raises(ValueError, match=r"rows.parquet, row group 5, row 103 .*'x2' holds inf"):
+        MoERegressor(2).fit(FileDataset(path, target="y", features=["x1", "x2"]))
+    with pytest.raises(ValueError, match=r"rows.parquet, row group 1, row 200 .*weight is nan"):
+        MoERegressor(2).fit(FileDataset(path, target="y", features=["x1"], weight="w"))
+
+
+def test_blocks_without_rows_change_nothing():
+    X, mean, _ = two_regimes()
+    y = classes_of(X)
+    blocks = [(X[:0], y[:0]), (X[:1000], y[:1000]), (X[:0], y[:0]), (X[1000:], y[1000:])]
+    model = MoEClassifier(1).fit(BlockDataset(blocks))
+    assert_allclose(model.coef_, MoEClassifier(1).fit(X, y).coef_, rtol=1e-9)
 
 
 def test_what_needs_rows_in_memory_is_refused_before_anything_is_read():
