@@ -164,6 +164,9 @@ class DeviceTwin:
     def matmul(self, left, right):
         return DeviceArray(np.matmul(left._host, right._host), self)
 
+    def take(self, array, index, axis=None):
+        return DeviceArray(np.take(array._host, index._host, axis=axis), self)
+
     def concatenate(self, arrays, axis=0):
         return DeviceArray(np.concatenate([one._host for one in arrays], axis=axis), self)
 

@@ -23,6 +23,7 @@ LANES = THREADS * 1024  # threads of a kernel at most; what a kernel sums has on
 SOURCES = {
     "standardise_rows": gpu_sources.DESIGNS,
     "column_products": gpu_sources.DESIGNS,
+    "weighted_columns": gpu_sources.DESIGNS,
     "hash_rows": gpu_sources.DESIGNS,
     "softmax_glm_rows": gpu_sources.GLM,
     "softmax_multinomial_rows": gpu_sources.MULTINOMIAL,
@@ -31,13 +32,28 @@ C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 
 class Design(NamedTuple):
-    """Standardised columns of a block, and their products for Gram matrices.
+    """Standardised columns of a block, and what Gram matrices are made of.
 
-    values (padded, q) float64; products (padded, T) in the type of X.
+    Attributes
+    ----------
+    values : (padded, q) float64
+    narrow : (padded, q)
+        The same in the type of X.
+    products : (padded, T) in that type, or None
+        Products of two columns; None where Gram matrices are those of weighted columns.
+    triangle : (T,) int64
+        Places of the packed upper triangle in a flattened (q, q) matrix.
     """
 
     values: Any
+    narrow: Any
     products: Any
+    triangle: Any
+
+
+def by_products(J: int, q: int) -> bool:
+    """Whether products of columns move less memory than J weighted copies of the columns do."""
+    return q * (q + 1) // 2 + J <= 2 * (J + 1) * q
 
 
 class Factors(NamedTuple):
@@ -61,21 +77,39 @@ class Factors(NamedTuple):
             return 0, self.gate + self.expert, self.gate * m, self.gate + self.expert
         return 0, self.gate, padded * self.gate, self.expert
 
-    def sums(self, xp, flat, padded, m, right: tuple):
-        """Sums over rows (J, columns) of both parts, float64; ``right``: (padded, columns) each."""
+    def sums(self, flat, padded, m, gate: Design, expert: Design, multiply):
+        """``multiply(left (tiles, J, m), design)`` of gate and experts: (J, ...) each."""
         tiles = padded // m
         if self.together:
-            both = _product(xp, flat.reshape(tiles, -1, m), right[1])
+            both = multiply(flat.reshape(tiles, -1, m), expert)
             return both[: self.gate], both[self.gate :]
         split = padded * self.gate
-        return tuple(
-            _product(xp, part.reshape(tiles, -1, m), other)
-            for part, other in zip((flat[:split], flat[split:]), right, strict=True)
-        )
+        left = flat[:split].reshape(tiles, self.gate, m), flat[split:].reshape(tiles, -1, m)
+        return multiply(left[0], gate), multiply(left[1], expert)
+
+
+def _score_sums(xp, left, design):
+    """sum_i left_ij x_i, (J, q)."""
+    return _product(xp, left, design.values)
+
+
+def _gram_sums(xp, left, design):
+    """sum_i left_ij x_i x_i', as packed upper triangles (J, T)."""
+    tiles, J, m = left.shape
+    if J == 0:
+        return xp.zeros((0, len(design.triangle)))
+    if design.products is not None:
+        return _product(xp, left, design.products)
+    q = design.values.shape[1]
+    weighted = xp.empty((tiles, J * q, m), dtype=left.dtype)
+    arguments = (design.values, left, tiles * m, q, m, J, weighted)
+    _run(xp, "weighted_columns", tiles * m, arguments, REAL=C_NAMES[np.dtype(left.dtype)])
+    full = _product(xp, weighted, design.narrow).reshape(J, q * q)
+    return xp.take(full, design.triangle, axis=1)
 
 
 def _product(xp, left, right):
-    """sum_i left_ij right_ia of tiles (tiles, J, m) and rows (padded, columns)."""
+    """sum_i left_ij right_ia of tiles (tiles, J, m) and rows (padded, columns): float64."""
     tiles, J, m = left.shape
     if J == 0:
         return xp.zeros((0, right.shape[1]))
@@ -171,8 +205,10 @@ class RowKernel:
             *(int(entropies), U, V, partial),
         )
         _run(xp, self.name, padded, arguments, **self.macros)
+        scores = functools.partial(_score_sums, xp)
+        grams = functools.partial(_gram_sums, xp)
         return (
             partial.sum(axis=1),
-            *self.scores.sums(xp, U, padded, m, (gate.values, expert.values)),
-            *self.grams.sums(xp, V, padded, m, (gate.products, expert.products)),
+            *self.scores.sums(U, padded, m, gate, expert, scores),
+            *self.grams.sums(V, padded, m, gate, expert, grams),
         )

@@ -52,6 +52,21 @@ extern "C" __global__ void column_products(
     }
 }
 
+// weighted (tiles, J q, m): the columns of a row times each of its J left factors (tiles, J, m)
+extern "C" __global__ void weighted_columns(
+    const double* __restrict__ design, const REAL* __restrict__ left, ll padded, ll q, ll m, ll J,
+    REAL* __restrict__ weighted)
+{
+    for (ll i = FIRST; i < padded; i += LANES) {
+        ll tile = i / m, r = i % m;
+        for (ll j = tile * J; j < (tile + 1) * J; j++) {
+            double w = (double)left[j * m + r];
+            for (ll a = 0; a < q; a++)
+                weighted[(j * q + a) * m + r] = (REAL)(w * design[i * q + a]);
+        }
+    }
+}
+
 __device__ ull mixed(ull z)
 {
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;

@@ -29,6 +29,11 @@ def column_products(macros, design, left, right, padded, q, T, products):
     products.reshape(padded, T)[:] = rows[:, left] * rows[:, right]
 
 
+def weighted_columns(macros, design, left, padded, q, m, J, weighted):
+    rows, factors = design.reshape(-1, m, q), left.reshape(-1, J, m)
+    weighted.reshape(-1, J, q, m)[:] = np.einsum("tjr,tra->tjar", factors, rows)
+
+
 def hash_rows(macros, X, row_stride, column_stride, keys, n, p, hashes):
     bits = (np.ascontiguousarray(X[:n], dtype=np.float64) + 0.0).view(np.uint64)
     hashes[:] = (_mixed(bits ^ keys) - _mixed(keys)).sum(axis=1, dtype=np.uint64)
@@ -143,6 +148,7 @@ TWINS = {
     for twin in (
         standardise_rows,
         column_products,
+        weighted_columns,
         hash_rows,
         softmax_glm_rows,
         softmax_multinomial_rows,

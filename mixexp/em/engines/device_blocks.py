@@ -38,25 +38,30 @@ class DeviceColumns(NamedTuple):
     inverse_scale: Any
     left: Any
     right: Any
-
-    @property
-    def q(self) -> int:
-        return len(self.columns) + 1
+    triangle: Any
+    by_products: bool
 
     @classmethod
-    def of(cls, xp, columns, scaling) -> DeviceColumns:
-        left, right = np.triu_indices(len(columns) + 1)
+    def of(cls, xp, columns, scaling, n_grams) -> DeviceColumns:
+        q = len(columns) + 1
+        left, right = np.triu_indices(q)
         return cls(
             xp.asarray(np.asarray(columns, dtype=np.int64)),
             xp.asarray(scaling.x_centre[columns]),
             xp.asarray(1 / scaling.x_scale[columns]),
             xp.asarray(left.astype(np.int64)),
             xp.asarray(right.astype(np.int64)),
+            xp.asarray((left * q + right).astype(np.int64)),
+            gpu.by_products(n_grams, q),
         )
 
     def design(self, xp, X, padded, dtype) -> gpu.Design:
         values = gpu.standardised(xp, X, self.columns, self.centre, self.inverse_scale, padded)
-        return gpu.Design(values, gpu.column_products(xp, values, self.left, self.right, dtype))
+        products = None
+        if self.by_products:
+            products = gpu.column_products(xp, values, self.left, self.right, dtype)
+        narrow = values if products is not None else values.astype(dtype, copy=False)
+        return gpu.Design(values, narrow, products, self.triangle)
 
 
 class DeviceBlocks:
@@ -66,8 +71,8 @@ class DeviceBlocks:
     ----------
     rows : DeviceRows
     model : MoEModel
-    n_scores, n_grams : int
-        Left factors of the sums of designs and of their products, for each row.
+    scores, grams : Factors
+        Left factors of the sums of designs and of Gram matrices.
 
     Attributes
     ----------
@@ -84,16 +89,16 @@ class DeviceBlocks:
         Where the device has too little memory for a block of one tile.
     """
 
-    def __init__(self, rows: DeviceRows, model, n_scores: int, n_grams: int):
+    def __init__(self, rows: DeviceRows, model, scores: gpu.Factors, grams: gpu.Factors):
         X, self.n = rows.X, rows.n
         self.X, self.xp = X, X.xp
-        xp, scaling = X.xp, model.scaling
-        self.together = np.array_equal(model.gate_columns, model.expert_columns)
+        xp, scaling, self.together = X.xp, model.scaling, grams.together
         self.m = gpu.tile_rows(self.n)
-        self._plan(model, n_scores, n_grams)
-        self.gate = DeviceColumns.of(xp, model.gate_columns, scaling)
-        self.expert = (
-            self.gate if self.together else DeviceColumns.of(xp, model.expert_columns, scaling)
+        self._plan(model, scores, grams)
+        columns = model.gate_columns, model.expert_columns
+        self.gate, self.expert = (
+            DeviceColumns.of(xp, own, scaling, J)
+            for own, J in zip(columns, _of_designs(grams), strict=True)
         )
         offset = None if rows.offset is None else rows.offset / scaling.y_scale[0]
         target = scaling.target(rows.y)[:, 0]
@@ -106,14 +111,20 @@ class DeviceBlocks:
     def __iter__(self):
         return iter(map(self._made, self._slices()) if self._blocks is None else self._blocks)
 
-    def _plan(self, model, n_scores, n_grams):
+    def _plan(self, model, scores, grams):
         """Rows of a block, and whether designs are kept, by the bytes of a row."""
         width = self.X.dtype.itemsize
+        n_scores, n_grams = sum(scores[:2]), sum(grams[:2])
         q = [len(model.gate_columns) + 1, len(model.expert_columns) + 1]
-        design = sum(8 * j + width * j * (j + 1) // 2 for j in q[: 1 if self.together else 2])
+        design, work = 0, 8 * n_scores + width * n_grams
+        for j, J in [*zip(q, _of_designs(grams), strict=True)][1 if self.together else 0 :]:
+            products = gpu.by_products(J, j)
+            narrow = width * j if width < 8 else 0
+            design += 8 * j + (width * j * (j + 1) // 2 if products else narrow)
+            work += 0 if products else width * J * j
+        summed = n_scores * max(q) * 8 + n_grams * max(q) ** 2 * width
         streamed = width * self.X.shape[1] if self.X.streamed else 0
-        products = n_scores * max(q) * 8 + n_grams * max(q) * (max(q) + 1) // 2 * width
-        work = 8 * n_scores + width * n_grams + products // self.m + 1
+        work += summed // self.m + 1
         vectors = 8 * 4
         free = self.X.settings.budget(self.xp) - self.n * vectors
         tiles = -(-self.n // self.m)
@@ -138,6 +149,12 @@ class DeviceBlocks:
             expert = self.expert.design(self.xp, X, padded, self.X.dtype)
         vectors = tuple(None if one is None else one[rows] for one in self.vectors)
         return DeviceBlock(n, gate, expert, vectors)
+
+
+def _of_designs(grams: gpu.Factors) -> tuple[int, int]:
+    """Left factors that multiply the gate's design and the experts'."""
+    both = grams.gate + grams.expert
+    return (both, both) if grams.together else (grams.gate, grams.expert)
 
 
 def _too_little(free, needed, X):

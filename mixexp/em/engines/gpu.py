@@ -45,7 +45,7 @@ class DevicePass:
         scores = gpu.Factors(K, factors[0], together)
         grams = gpu.Factors(K * (K - 1) // 2, factors[1], together)
         with self.X.device, room():
-            self.blocks = DeviceBlocks(rows, model, sum(scores[:2]), sum(grams[:2]))
+            self.blocks = DeviceBlocks(rows, model, scores, grams)
             self.rows_kernel = gpu.RowKernel(
                 self.xp, self.kernel_name, n_scalars, scores, grams, rows.X.dtype, macros
             )

@@ -83,6 +83,21 @@ def test_passes_of_any_rows(xp, variant):
     assert_same_pass(engine.run(model, params), MemoryEngine(rows, model).run(model, params))
 
 
+@pytest.mark.parametrize("dtype, rtol", [(np.float64, 1e-12), (np.float32, 3e-6)])
+def test_many_columns_and_few_experts(xp, dtype, rtol):
+    """Gram matrices of weighted columns, in three blocks whose designs are made anew."""
+    case = problem("softmax", "gaussian", n=9000, p=24)
+    rows = case.rows._replace(X=case.rows.X.astype(dtype))
+    model = model_of(case._replace(rows=rows), K=2)
+    params = two_sets(model, rows)
+    expected = MemoryEngine(rows, model).run(model, params)
+    for memory in (10**9, 6_000_000):
+        engine = GpuEngine(on_device(xp, rows, memory=memory), model)
+        assert not engine.kernel.blocks.gate.by_products
+        assert engine.kernel.blocks.kept == (memory == 10**9)
+        assert_same_pass(engine.run(model, params), expected, rtol)
+
+
 def test_gate_and_experts_of_different_columns(xp):
     case = problem("softmax", "poisson", n=300, p=4)
     model = model_of(case, K=3)._replace(

@@ -44,25 +44,29 @@ def targets(family, rng, n):
     return (rng.gamma(2.0, size=n) if family == GAMMA else rng.normal(size=n)), None
 
 
-def design(twin, rng, padded, n, q, dtype, far=0.0):
+def design(twin, rng, padded, n, q, dtype, far=0.0, products=True):
     values = np.zeros((padded, q))
     values[:n] = rng.normal(size=(n, q))
     values[:n, 0] = 1
     values[: n // 10, -1] += far  # predictors out of every range
     left, right = (side.astype(np.int64) for side in np.triu_indices(q))
     on_it = twin.asarray(values)
-    products = gpu.column_products(twin, on_it, twin.asarray(left), twin.asarray(right), dtype)
-    return gpu.Design(on_it, products)
+    made = None
+    if products:
+        made = gpu.column_products(twin, on_it, twin.asarray(left), twin.asarray(right), dtype)
+    return gpu.Design(on_it, on_it.astype(dtype), made, twin.asarray(left * q + right))
 
 
-def row_sums(twin, macros, dtype, family=None, *, K, n=70, together=True, given=True, far=0.0):
+def row_sums(
+    twin, macros, dtype, family=None, *, K, n=70, together=True, given=True, far=0.0, products=True
+):
     """What the row kernel of these macros sums up, over rows of three tiles."""
     rng, m, padded = np.random.default_rng(3), 32, 96
     C = macros.get("C")
     own, among = (K, K) if C is None else (K * C, K * C * (C - 1) // 2)
     factors = gpu.Factors(K, own, together), gpu.Factors(K * (K - 1) // 2, among, together)
-    gate = design(twin, rng, padded, n, 3, dtype, far)
-    expert = gate if together else design(twin, rng, padded, n, 2, dtype, far)
+    gate = design(twin, rng, padded, n, 3, dtype, far, products)
+    expert = gate if together else design(twin, rng, padded, n, 2, dtype, far, products)
     q = expert.values.shape[1]
     coef = [rng.normal(size=K * 3), 0.5 * rng.normal(size=own * q)]
     if C is None:
@@ -155,6 +159,18 @@ def test_sources_of_designs_equal_their_twins(dtype, lanes, rng, monkeypatch):
     for one, other in zip(twin, source, strict=True):
         assert_allclose(other, one, rtol=1e-14)
     assert_array_equal(source[3], twin[3])
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype, rtol", [(np.float64, 1e-13), (np.float32, 3e-6)])
+@pytest.mark.parametrize("together", [True, False])
+def test_gram_matrices_of_weighted_columns_are_those_of_products(dtype, rtol, together):
+    macros, settings = {"FAMILY": 0, "LINK": 0}, {"K": 2, "together": together}
+    products = both(lambda xp: row_sums(xp, macros, dtype, 0, **settings))
+    weighted = both(lambda xp: row_sums(xp, macros, dtype, 0, products=False, **settings))
+    for one, others in zip(products[0], zip(*weighted, strict=True), strict=True):
+        for other in others:
+            assert_allclose(other, one, rtol=rtol, atol=rtol * np.abs(one).max())
 
 
 @needs_compiler
