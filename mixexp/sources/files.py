@@ -94,6 +94,10 @@ class FileDataset(BlockSource):
     def identity(self):
         return self._identity
 
+    def __repr__(self):
+        count = f"{self.files[0]}" if len(self.files) == 1 else f"{len(self.files)} files"
+        return f"FileDataset({count}: {self.n_features} features, target {self._targets})"
+
     def blocks(self) -> Iterator[Block]:
         return _together(self._pieces(), self.block_rows)
 

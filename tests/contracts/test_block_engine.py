@@ -55,6 +55,17 @@ def test_passes_over_blocks_are_passes_in_memory(gate, family, link):
     assert_equal_to_rounding(found, MemoryEngine(rows, model).run(model, params))
 
 
+def test_the_pass_does_not_depend_on_the_number_of_threads():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40_000, 2))
+    case = problem("softmax", "gaussian")._replace(rows=Rows(X, X[:, :1] ** 2))
+    model = model_of(case)
+    params = batch(some_params(model, case.rows))
+    blocks = cut(case.rows, cuts=[0, 3, 39_000, 40_000])
+    results = [BlockEngine(blocks, model, n).run(model, params) for n in (1, 3)]
+    tree_map(np.testing.assert_array_equal, *results)
+
+
 def test_what_is_asked_of_all_rows_is_the_same():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(600, 3)) * [1e-6, 1, 1e7] + [1, -5, 1e8]

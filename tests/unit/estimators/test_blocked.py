@@ -244,6 +244,45 @@ def test_a_value_lost_in_the_last_block_leaves_the_last_checkpoint(tmp_path):
         MoERegressor(2, start=QUICK, solver=other).fit(BlockDataset([(2 * X, y)]))
 
 
+class Fading(FileDataset):
+    """Files of which the second is damaged before the ninth reading."""
+
+    reading = 0
+
+    def blocks(self):
+        self.reading += 1
+        if self.reading == 9:
+            data = bytearray(self.files[1].read_bytes())
+            data[4:200] = bytes(196)
+            self.files[1].write_bytes(bytes(data))
+        return super().blocks()
+
+
+def test_a_file_damaged_during_a_fit_leaves_the_last_checkpoint(tmp_path):
+    X, mean, _ = two_regimes()
+    y = gaussian_target(mean, 5) + 0.9 * np.random.default_rng(2).normal(size=len(mean))
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for i in range(3):
+        parquet(folder / f"part-{i}.parquet", X[1000 * i : 1000 * i + 1000], y[1000 * i :][:1000])
+    whole = (folder / "part-1.parquet").read_bytes()
+    solver = EM(checkpoint=tmp_path / "fit.mixexp", checkpoint_every=2)
+    model = MoERegressor(2, start=QUICK, solver=solver)
+    with pytest.raises(ValueError, match=r"part-1.parquet, row group 0: it cannot be read"):
+        model.fit(Fading(folder, target="y", block_rows=1000))
+    with pytest.raises(ValueError, match=r"part-1.parquet, row group 0: it cannot be read"):
+        model.fit(FileDataset(folder, target="y"))
+    (folder / "part-1.parquet").write_bytes(whole)
+    mended = Fading(folder, target="y", block_rows=1000)
+    mended.reading = 100
+    model.fit(mended)
+    once = Fading(folder, target="y", block_rows=1000)
+    once.reading = 100
+    straight = MoERegressor(2, start=QUICK).fit(once)
+    assert mended.reading < once.reading - 2  # it went on where it had stopped
+    assert_array_equal(model.coef_, straight.coef_)
+
+
 def test_rows_that_come_and_go_are_noticed():
     X, mean, _ = two_regimes()
     y = gaussian_target(mean)

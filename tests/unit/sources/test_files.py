@@ -82,6 +82,7 @@ def test_folders_and_arrow_files(tmp_path):
     (tmp_path / "notes.txt").write_text("none of the data")
     dataset = FileDataset(tmp_path, target="y")
     assert [file.name for file in dataset.files] == ["a.parquet", "b.feather"]
+    assert repr(dataset) == "FileDataset(2 files: 2 features, target ['y'])"
     _, y, _ = held(dataset)
     assert_array_equal(y, np.concatenate([first["y"], second["y"]]))
     both = FileDataset([tmp_path / "b" / "b.feather", tmp_path / "a.parquet"], target="y")
