@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,12 +22,15 @@ class Partitions(NamedTuple):
         tuple of pandas objects, or a number that stands for all rows.
     n_features : int
     feature_names : list of str, or None
+    collections : tuple
+        What the parts are of. Optimised graphs do not keep what was persisted; these do.
     """
 
     names: tuple[str, ...]
     parts: list[tuple]
     n_features: int
     feature_names: list[str] | None
+    collections: tuple
 
 
 def is_dask(values) -> bool:
@@ -39,12 +43,17 @@ def is_frame(values) -> bool:
     return hasattr(values, "iloc") or hasattr(values, "divisions")
 
 
-def aligned(X, given: dict[str, Any]) -> Partitions:
+def aligned(X, given: dict[str, Any], optimised: bool = True) -> Partitions:
     """The partitions of X and of the inputs given beside it.
 
     Arrays of known chunks are rechunked as X; frames of known divisions are cut at those of X.
     Others are paired partition by partition, and whether their lengths agree is seen when they are
     computed.
+
+    Parameters
+    ----------
+    optimised : bool
+        False where the parts will be part of larger graphs, which are optimised when they run.
 
     Raises
     ------
@@ -59,10 +68,11 @@ def aligned(X, given: dict[str, Any]) -> Partitions:
     others = {name: values for name, values in inputs.items() if name not in frames}
     arrays = {name: values for name, values in others.items() if is_dask(values)}
     numbers = {name: values for name, values in others.items() if name not in arrays}
-    parts = [*_of_frames(list(frames.values())), *_of_arrays(list(arrays.values()))]
+    parts = [*_of_frames(list(frames.values())), *_of_arrays(list(arrays.values()), optimised)]
     parts += [[values] * n_partitions(X) for values in numbers.values()]
     names = (*frames, *arrays, *numbers)
-    return Partitions(names, list(zip(*parts, strict=True)), len(_columns(X)), _names(X))
+    rows = list(zip(*parts, strict=True))
+    return Partitions(names, rows, len(_columns(X)), _names(X), tuple(inputs.values()))
 
 
 def paired(X, sizes, name, values):
@@ -172,7 +182,15 @@ def _dealt(X, sizes, shown, values):
     values = np.asarray(values)
     _check_total(shown, len(values), sum(sizes))
     chunks = (sizes, *((size,) for size in values.shape[1:]))
-    return array.from_array(values, chunks=chunks).persist()
+    return sent(array.from_array(values, chunks=chunks))
+
+
+def sent(collection):
+    """Rows in memory as a persisted collection, on the workers where there are any."""
+    with warnings.catch_warnings():
+        # the rows travel in the graph, so that those of a worker that dies are sent again
+        warnings.filterwarnings("ignore", "Sending large graph")
+        return collection.persist()
 
 
 def _of_frames(frames) -> list[list]:
@@ -190,12 +208,13 @@ def _together(*parts):
     return parts
 
 
-def _of_arrays(arrays) -> list[list]:
+def _of_arrays(arrays, optimised: bool) -> list[list]:
     """The delayed chunks of every array."""
     import dask
 
-    optimised = dask.optimize(*arrays)  # with one graph: what they share is computed once
-    return [list(values.to_delayed(optimize_graph=False).ravel()) for values in optimised]
+    if optimised:
+        arrays = dask.optimize(*arrays)  # with one graph: what they share is computed once
+    return [list(values.to_delayed(optimize_graph=False).ravel()) for values in arrays]
 
 
 def _columns(X):

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from .aligned import GIVEN_AS, Partitions, aligned, is_dask
+from .aligned import GIVEN_AS, Partitions, aligned, is_dask, sent
 from .base import ROW_INPUTS, Block, Source
 
 ROWS = 65_536  # of a partition of rows that were in memory: of the rows alone, not of the cluster
 
 LOST = (
-    "The Dask scheduler was lost during a pass over the partitions. Start a cluster, connect to it "
-    "and make the collections anew there, then call fit again: with solver=EM(checkpoint=path) it "
-    "continues from the last pass that was stored."
+    "A pass over the partitions was cancelled ({reason}), as when the Dask scheduler was lost or "
+    "what was persisted has gone. Connect to a cluster, make the collections anew there and call "
+    "fit again: with solver=EM(checkpoint=path) it continues from the last pass that was stored."
 )
 ARITY = 8  # values merged by one task: trees are flat, and the same for any number of workers
 
@@ -70,7 +70,7 @@ class DaskSource(Source):
         try:
             found = dask.compute(tree, optimize_graph=False)
         except CancelledError as error:
-            raise ConnectionError(LOST) from error
+            raise ConnectionError(LOST.format(reason=error)) from error
         return self._value(found[0])
 
     def _tree(self, function, merge):
@@ -139,7 +139,7 @@ def dask_source(X, y, **inputs) -> DaskSource:
     if values.ndim != 2 or sparse.issparse(X):
         kind = "a sparse matrix" if sparse.issparse(X) else f"an array of shape {values.shape}"
         raise ValueError(f"engine='dask' takes dense X of shape (n, p); got {kind}.")
-    cut = dask.array.from_array(values, chunks=(ROWS, -1)).persist()
+    cut = sent(dask.array.from_array(values, chunks=(ROWS, -1)))
     source = DaskSource(cut, y, **inputs)
     names = list(getattr(X, "columns", [0]))
     source.feature_names = names if all(isinstance(name, str) for name in names) else None
