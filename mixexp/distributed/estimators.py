@@ -7,19 +7,19 @@ import warnings
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from ..estimators import MoEClassifier, MoERegressor
 from ..estimators._settings import seed_of
+from ..sources.aligned import is_dask
 from .aggregate import METHODS, PLANS, aggregate
 from .origin import WEIGHTINGS
-from .partitions import deal, fit_parts, statistics_of
+from .partitions import deal, deal_cluster, fit_parts, keep, statistics_of, support_rows
 from .pooled import pooled_inference
 from .refine import STEPS, add, newton_step, refine, with_likelihood
-from .support import default_size, rows_of_partitions
+from .support import default_size
 
 
 class _Aggregated(BaseEstimator):
@@ -64,12 +64,13 @@ class _Aggregated(BaseEstimator):
 
         Parameters
         ----------
-        X : array-like, data frame or scipy sparse of shape (n, p)
+        X : array-like, data frame, scipy sparse, or Dask collection of shape (n, p)
+            The partitions of Dask collections are taken as they are, and fitted on their workers.
         y : array-like of shape (n,)
         sample_weight : array-like (n,) or None
             A weight of 2 equals the row twice.
         partitions : array-like (n,) or None
-            Labels: rows with one label are one partition. None deals the rows at random into
+            Labels: rows with one label are one partition. None deals rows in memory at random into
             ``n_partitions`` parts of equal size.
 
         Returns
@@ -91,8 +92,7 @@ class _Aggregated(BaseEstimator):
             self.estimator_ = template.fit(X, y, **given)
             self.times_["local"] = np.array([time.perf_counter() - began])
             return self
-        start = template.start
-        parts = deal(X, y, sample_weight, partitions, self.n_partitions, start, self.random_state)
+        parts = self._dealt(X, y, sample_weight, partitions, template.start)
         drawn = isinstance(self.support, str) and self.support == "moments"
         moments = drawn or self.weighting == "covariates"
         done = fit_parts(template, parts, moments, self.n_jobs)
@@ -108,6 +108,16 @@ class _Aggregated(BaseEstimator):
             self.estimator_ = self._refined(self.estimator_, parts)
         self.times_["refine"] = time.perf_counter() - began
         return self
+
+    def _dealt(self, X, y, weight, labels, start):
+        if not is_dask(X):
+            return deal(X, y, weight, labels, self.n_partitions, start, self.random_state)
+        if labels is not None:
+            raise ValueError(
+                "partitions= is for rows in memory: Dask collections have partitions of their own. "
+                "Repartition them (X.rechunk, X.repartition), and leave it out."
+            )
+        return deal_cluster(X, y, weight)
 
     def _check_settings(self):
         methods = (*METHODS, "global")
@@ -151,7 +161,8 @@ class _Aggregated(BaseEstimator):
         elif self.support == "moments":
             support = size
         else:
-            support = rows_of_partitions([_plain(part.X) for part in parts], size, seed)
+            rows = np.array([fit.n_rows for fit in self.local_fits_])
+            support = support_rows(parts, rows / rows.sum(), size, seed)
         return aggregate(
             self.local_fits_,
             self.n_experts,
@@ -167,8 +178,7 @@ class _Aggregated(BaseEstimator):
     def _refined(self, model, parts):
         """The best of a Newton step and a step of EM, by the likelihood of all rows."""
         newton = self.refine_step == "newton"
-        kept = model.aggregation_.kept
-        parts = [part for part, ok in zip(parts, kept, strict=True) if ok]
+        parts = keep(parts, model.aggregation_.kept)
         sums = statistics_of(model, parts, newton, self.n_jobs)
         candidates = [refine(model, sums, "em")]
         if newton and _has_newton_step(model, sums):
@@ -367,8 +377,3 @@ def _has_newton_step(model, sums) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _plain(X):
-    """Rows of a partition as an array or CSR."""
-    return X.tocsr() if sparse.issparse(X) else np.asarray(X, dtype=float)

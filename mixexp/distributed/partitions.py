@@ -7,13 +7,17 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from joblib import Parallel, delayed
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from ..estimators._settings import seed_of
+from ..sources.aligned import Partitions, aligned
+from ..sources.dask import block_of
 from .local import LocalFit
 from .refine import LocalStatistics, local_statistics
 
@@ -21,6 +25,7 @@ from .refine import LocalStatistics, local_statistics
 class Part(NamedTuple):
     """The rows of one partition; start: their own labels or responsibilities, or None."""
 
+    place: int
     X: Any
     y: Any
     weight: Any
@@ -64,12 +69,13 @@ def deal(X, y, weight, labels, n_partitions, start, random_state) -> list[Part]:
     given = _row_wise(start, n)
     return [
         Part(
+            place,
             _safe_indexing(X, rows),
             _safe_indexing(y, rows),
             None if weight is None else weight[rows],
             None if given is None else given[rows],
         )
-        for rows in chosen
+        for place, rows in enumerate(chosen)
     ]
 
 
@@ -79,6 +85,48 @@ def _row_wise(start, n):
         return None
     values = np.asarray(start)
     return values if values.ndim and len(values) == n else None
+
+
+class Cluster(NamedTuple):
+    """Partitions of Dask collections: functions run where they are."""
+
+    partitions: Partitions
+    places: tuple[int, ...]
+
+    def keep(self, kept) -> Cluster:
+        return self._replace(places=tuple(p for p, ok in zip(self.places, kept, strict=True) if ok))
+
+    def map(self, function, *arguments) -> list:
+        import dask
+
+        task = dask.delayed(_on_block, pure=False)
+        names, parts, columns = self.partitions.names, self.partitions.parts, self._columns
+        graph = [task(function, arguments, names, columns, p, *parts[p]) for p in self.places]
+        return list(dask.compute(*graph))
+
+    @property
+    def _columns(self):
+        return self.partitions.feature_names
+
+
+def deal_cluster(X, y, weight) -> Cluster:
+    """The partitions of Dask collections, as they are cut."""
+    given = {"y": y} if weight is None else {"y": y, "weight": weight}
+    partitions = aligned(X, given)
+    return Cluster(partitions, tuple(range(len(partitions.parts))))
+
+
+def _on_block(function, arguments, names, columns, place, *parts):
+    block = block_of(names, place, parts)
+    X = block.X if columns is None else pd.DataFrame(block.X, columns=columns)
+    return function(Part(place, X, block.y, block.weight, None), *arguments)
+
+
+def keep(parts, kept):
+    """The partitions that are kept (M,) bool."""
+    if isinstance(parts, Cluster):
+        return parts.keep(kept)
+    return [part for part, ok in zip(parts, kept, strict=True) if ok]
 
 
 def fit_parts(estimator, parts, moments, n_jobs) -> list[Timed]:
@@ -91,14 +139,31 @@ def statistics_of(model, parts, information, n_jobs) -> list[LocalStatistics]:
     return [one.value for one in _each(_statistics_of_one, parts, n_jobs, model, information)]
 
 
-def _each(function, parts, n_jobs, *arguments):
+def support_rows(parts, share, size, seed) -> np.ndarray:
+    """(about size, p) covariate rows, from every partition by its share, without replacement."""
+    counts = np.random.default_rng(seed).multinomial(size, share)
+    found = _each(_some_rows, parts, None, counts, seed)
+    return np.concatenate([one.value for one in found])
+
+
+def _some_rows(part, counts, seed):
+    n = _num_samples(part.X)
+    rng = np.random.default_rng([seed, part.place])
+    rows = np.sort(rng.choice(n, min(int(counts[part.place]), n), replace=False))
+    own = _safe_indexing(part.X, rows)
+    return own.toarray() if sparse.issparse(own) else np.asarray(own, dtype=float)
+
+
+def _each(function, parts, n_jobs, *arguments) -> list[Timed]:
+    if isinstance(parts, Cluster):
+        return parts.map(_timed, function, *arguments)
     run = Parallel(n_jobs=n_jobs)
-    return list(run(delayed(_timed)(function, part, *arguments) for part in parts))
+    return list(run(delayed(_timed)(part, function, *arguments) for part in parts))
 
 
-def _timed(function, *arguments) -> Timed:
+def _timed(part, function, *arguments) -> Timed:
     elapsed, cpu = time.perf_counter(), time.process_time()
-    value = function(*arguments)
+    value = function(part, *arguments)
     return Timed(value, time.perf_counter() - elapsed, time.process_time() - cpu)
 
 

@@ -76,22 +76,3 @@ def check_moments(fits, what) -> None:
             "hold: use LocalFit.of(model, X) there, or give support= rows of covariates and "
             "weighting='sizes'."
         )
-
-
-def rows_of_partitions(parts, size, seed) -> np.ndarray:
-    """(size, p) covariate rows drawn without replacement from all partitions together.
-
-    Parameters
-    ----------
-    parts : sequence of (n_m, p) arrays or sparse matrices
-    """
-    rng = np.random.default_rng(seed)
-    counts = np.array([part.shape[0] for part in parts])
-    chosen = np.sort(rng.choice(counts.sum(), min(size, counts.sum()), replace=False))
-    ends = np.cumsum(counts)
-    out = []
-    for part, end, count in zip(parts, ends, counts, strict=True):
-        own = chosen[(chosen < end) & (chosen >= end - count)] - (end - count)
-        rows = part[own]
-        out.append(rows.toarray() if sparse.issparse(rows) else np.asarray(rows, dtype=float))
-    return np.concatenate(out)

@@ -168,3 +168,30 @@ def test_wrong_settings_are_refused(settings, message):
 def test_labels_that_do_not_match_are_refused():
     with pytest.raises(ValueError, match="one label per row"):
         AggregatedMoERegressor(LOCAL).fit(X, Y, partitions=LABELS[:-1])
+
+
+@pytest.mark.parametrize("kind", ["array", "frame"])
+def test_dask_partitions_are_fitted_where_they_are(kind):
+    dask = pytest.importorskip("dask")
+    chunks = (N // 3, -1)
+    if kind == "array":
+        array = pytest.importorskip("dask.array")
+        X_cut, y_cut = array.from_array(X, chunks=chunks), array.from_array(Y, chunks=N // 3)
+    else:
+        frames = pytest.importorskip("dask.dataframe")
+        table = pd.DataFrame(X, columns=["a", "b", "c"]).assign(y=Y)
+        cut = frames.from_pandas(table, npartitions=3)
+        X_cut, y_cut = cut[["a", "b", "c"]], cut["y"]
+    settings = {"refine_rounds": 1, "support": X}
+    with dask.config.set(scheduler="synchronous"):
+        one = AggregatedMoERegressor(MoERegressor(2), **settings).fit(X_cut, y_cut)
+        drawn = AggregatedMoERegressor(MoERegressor(2), support_size=300).fit(X_cut, y_cut)
+    labels = np.repeat([0, 1, 2], N // 3)
+    other = AggregatedMoERegressor(MoERegressor(2), **settings).fit(X, Y, partitions=labels)
+    assert_allclose(one.estimator_.coef_, other.estimator_.coef_, rtol=1e-6, atol=1e-8)
+    assert one.inference().bse.notna().all()
+    assert drawn.aggregation_.n_support == 300
+    if kind == "frame":
+        assert one.feature_names_in_.tolist() == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="leave it out"):
+        AggregatedMoERegressor(MoERegressor(2)).fit(X_cut, y_cut, partitions=labels)
