@@ -16,10 +16,11 @@ ROWS = 200  # of the support, on which pairs of partitions are compared
 def naive_average(mixture: LargeMixture) -> MoEParams:
     """Weighted mean of parameters, each partition's experts in the order of their intercepts.
 
-    Nothing says that experts of one rank belong together: kept for comparison.
+    Intercepts are those at x = 0. Nothing says that experts of one rank belong together: the rule
+    is kept for comparison.
     """
     _check_sizes(mixture, "average")
-    orders = [np.argsort(_intercepts(params), kind="stable") for params in mixture.local]
+    orders = [np.argsort(fit.coef[:, -1, 0], kind="stable") for fit in mixture.fits]
     return _average(mixture, orders)
 
 
@@ -74,11 +75,6 @@ def _average(mixture, orders) -> MoEParams:
     together = stack(ordered)
     gate = np.tensordot(mixture.share, centred(together.gate.coef), 1)
     return MoEParams(SoftmaxParams(gate), mixture.family.average(together.expert, mixture.share))
-
-
-def _intercepts(params):
-    """(K,) first intercepts of the experts."""
-    return params.expert.coef[:, -1, 0]
 
 
 def _check_sizes(mixture, method):
