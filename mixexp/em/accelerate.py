@@ -11,7 +11,7 @@ import numpy as np
 from ..kernels import small
 
 REGULARISATION = 1e-12  # relative to the trace of the normal equations
-FARTHEST = 1024.0  # from the EM image, in lengths of the EM step, after two failures ...
+FARTHEST = 1024.0  # from the EM image, in largest entries of the EM step, after two failures ...
 SHORTER = 4.0  # ... and so much less after every further one
 MOST_FAILURES = 8
 SADDLE = 0.1  # growth of a distance from a fixed point in one EM step, that is more than rounding
@@ -56,10 +56,14 @@ def nearer(proposal, image, residual, failures):
     failing = failures > 1
     if not failing.any():
         return proposal
-    length = np.linalg.norm(proposal - image, axis=1)
-    limit = FARTHEST * SHORTER ** (2.0 - failures) * np.linalg.norm(residual, axis=1)
-    share = np.where(failing & (length > limit), limit / np.where(length > 0, length, 1.0), 1.0)
-    return np.where(share[:, None] < 1, image + share[:, None] * (proposal - image), proposal)
+    with np.errstate(over="ignore", invalid="ignore"):  # of runs that diverge
+        apart = proposal - image
+        length = np.abs(apart).max(axis=1, initial=0.0)
+        limit = FARTHEST * SHORTER ** (2.0 - failures) * np.abs(residual).max(axis=1, initial=0.0)
+        far = failing & (length > limit)
+        closer = image + (limit / np.where(far, length, 1.0))[:, None] * apart
+    closer = np.where(np.isfinite(closer), closer, image)
+    return np.where(far[:, None], closer, proposal)
 
 
 def off_saddle(steps, residuals, gradient):
@@ -69,15 +73,17 @@ def off_saddle(steps, residuals, gradient):
     The remembered differences (h, d) know: on their span the residual's Jacobian, that of the EM
     map less one, has an eigenvalue above zero exactly where the objective is not concave.
     """
-    length = np.linalg.norm(steps, axis=1)
-    kept = length > 0
+    length = np.abs(steps).max(axis=1, initial=0.0)
+    kept = length > 1e-100
     if not kept.any():
         return None
-    scale = length[kept, None]
-    left, size, basis = np.linalg.svd(steps[kept] / scale, full_matrices=False)
+    steps, changes = steps[kept] / length[kept, None], residuals[kept] / length[kept, None]
+    if not np.isfinite(changes).all():
+        return None
+    left, size, basis = np.linalg.svd(steps, full_matrices=False)
     some = size > INDEPENDENT * size[0]
     basis = basis[some]
-    change = (left[:, some] / size[some]).T @ (residuals[kept] / scale)
+    change = (left[:, some] / size[some]).T @ changes
     values, vectors = np.linalg.eig(basis @ change.T)
     growth = np.where(np.abs(values.imag) < SADDLE, values.real, -1.0)
     if not growth.max() > SADDLE:

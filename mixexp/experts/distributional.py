@@ -30,6 +30,7 @@ __all__ = [  # what families are made with
     "root_of",
 ]
 
+BEYOND = 1e150  # derivatives of a row whose sums and squares may be no numbers
 LARGEST_STEP = 2.0  # of the intercept of a parameter other than the first, in one M-step
 
 
@@ -144,7 +145,8 @@ class DistributionalExpert(RowLaw):
         eta, m = self.predictors(params, X, offset), as_column(trials)
         with np.errstate(all="ignore"):
             value, score, hessian = self.derivatives_unit(eta, y, m)
-        possible = np.isfinite(value) & np.isfinite(score).all(0) & np.isfinite(hessian).all((0, 1))
+        sizes = np.abs(score).max(axis=0), np.abs(hessian).max(axis=(0, 1))
+        possible = np.isfinite(value) & (np.maximum(*sizes) < BEYOND)  # NaN is not
         return RowUnit(
             np.where(np.isfinite(value), value, IMPOSSIBLE),
             np.where(possible, score, 0.0),

@@ -167,8 +167,9 @@ def bounded_newton(gram, score, place, low, high, target=None):
 
 def _rise(gram, score, step):
     """(...) rise of the quadratic model along a step."""
-    bent = np.einsum("...ab,...b->...a", gram, step)
-    return ((score - 0.5 * bent) * step).sum(axis=-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        bent = np.einsum("...ab,...b->...a", gram, step)
+        return ((score - 0.5 * bent) * step).sum(axis=-1)
 
 
 def with_held(gram, score, place, held, target):

@@ -9,7 +9,7 @@ from scipy import sparse, special, stats
 from sklearn.base import clone
 
 from mixexp import EM, L2, MoEClassifier, MoERegressor, MultiStart
-from tests.contracts.cases import pairs, parts, problem
+from tests.contracts.cases import interior_problem, pairs, parts, problem
 
 SOLVER = EM(max_passes=3000, tol=1e-15, gradient_tol=1e-9)
 # Where two fits agree in every bit, they do so from the first pass on, and end at one optimum also
@@ -149,7 +149,8 @@ def test_one_expert_on_trials_equals_one_on_single_rows(gate, family):
 def test_sparse_rows_have_the_optimum_of_dense_ones(gate, family, link, small, monkeypatch):
     if not small:
         monkeypatch.setattr("mixexp.scaling.SMALL", 0)
-    case = problem(gate, family, link)
+    # at a maximum on the edge of a link rounding decides which rows are possible
+    case = interior_problem(gate, family, link)
     X = np.where(np.abs(case.rows.X) < 0.3, 0, case.rows.X)
     if hasattr(case.expert, "ridge"):
         # Sparse columns are not centred, so that a family's own ridge on its intercepts means
