@@ -29,6 +29,7 @@ from .starts.table import (
 from .survey import Survey, Surveyor, copied, joined, merged_keys
 from .threads import single_threaded_blas
 
+AGAIN = "Fit again when nothing writes to them; an iterable must give the same blocks each time."
 SPARE = 2  # times the size of a sample is kept on the way, where rows may be repeated
 
 
@@ -76,8 +77,7 @@ class BlockRows:
         if self.n not in (None, n):
             raise ValueError(
                 f"The data changed during the fit: {self.n} rows of positive weight at first, and "
-                f"{n} now. Fit again when nothing writes to them; an iterable of blocks must give "
-                "the same blocks each time."
+                f"{n} now. {AGAIN}"
             )
         return value
 
@@ -178,7 +178,8 @@ class BlockRows:
     def gathered(self, key) -> Rows:
         """The first rows of these hashes (sorted), in their order."""
         found, rows = self.reduce(Gatherer(key), Gatherer.merge)
-        assert np.array_equal(found, key)
+        if not np.array_equal(found, key):
+            raise ValueError(f"The data changed during the fit: some rows are others now. {AGAIN}")
         return rows
 
 

@@ -161,7 +161,7 @@ def numbers(block: Block, name: str, values) -> np.ndarray:
 
 def codes_of(y, classes) -> np.ndarray:
     """(n,) positions of labels among the classes, which may stand in any order."""
-    y, order = np.asarray(y), np.argsort(classes, kind="stable")
+    y, order = column_or_1d(np.asarray(y)), np.argsort(classes, kind="stable")
     codes = order[np.minimum(np.searchsorted(classes[order], y), len(classes) - 1)]
     unknown = classes[codes] != y
     if unknown.any():
@@ -215,7 +215,7 @@ class BlockedMixin:
         m = source.n_outputs
         if m > 1 and not expert.multi_output:
             raise ValueError(f"{type(expert).__name__} takes one response; got {m} columns of y.")
-        self._n_outputs = m
+        self._n_outputs = m if expert.multi_output else 0
         own = self._expert_columns[self._expert_columns < self.n_features_in_]
         rows = BlockRows(source, Preparation(names, expert, own, m, codes), codes is not None)
         if gate.joint or gate.uses_distances:

@@ -290,6 +290,9 @@ def test_rows_that_come_and_go_are_noticed():
     fewer = BlockDataset(Counted(blocks, 4, lambda blocks: blocks[:-1]))
     with pytest.raises(ValueError, match=r"changed during the fit: 3000 rows .* and 1800 now"):
         MoERegressor(2, start=QUICK).fit(fewer)
+    others = BlockDataset(Counted(blocks, 2, lambda blocks: [(2 * X, y) for X, y in blocks]))
+    with pytest.raises(ValueError, match="changed during the fit: some rows are others now"):
+        MoERegressor(2, start=QUICK).fit(others)
     with pytest.raises(ValueError, match="iterated again; got generator"):
         BlockDataset((X, mean) for _ in range(3))
 
@@ -315,6 +318,16 @@ def test_a_value_lost_is_named_with_its_file_and_row_group(tmp_path):
         MoERegressor(2).fit(FileDataset(path, target="y", features=["x1", "x2"]))
     with pytest.raises(ValueError, match=r"rows.parquet, row group 1, row 200 .*weight is nan"):
         MoERegressor(2).fit(FileDataset(path, target="y", features=["x1"], weight="w"))
+
+
+def test_targets_of_one_column_are_vectors():
+    X, mean, _ = two_regimes()
+    y = gaussian_target(mean)
+    model = MoERegressor(1, expert="lognormal").fit(ragged(X=X, y=np.exp(y[:, None])))
+    assert model.predict(X).shape == (3000,) and model.coef_.shape == (1, 3)
+    model = MoERegressor(1).fit(ragged(X=X, y=y[:, None]))  # as in memory: one of several
+    assert model.predict(X).shape == (3000, 1) and model.coef_.shape == (1, 1, 3)
+    assert MoEClassifier(1).fit(ragged(X=X, y=classes_of(X)[:, None])).coef_.shape == (1, 3, 3)
 
 
 def test_blocks_without_rows_change_nothing():
