@@ -72,7 +72,7 @@ def _mapped(estimator, method, X, inputs, shape, dtype):
     _check_n_features(estimator, seen, reset=False)
     row_wise = {name: value for name, value in given.items() if name in ROW_WISE}
     settings = {name: value for name, value in given.items() if name not in ROW_WISE}
-    parts = aligned(X, row_wise, optimised=False)
+    parts = aligned(X, row_wise)
     kind = shape(estimator, settings), np.dtype(dtype(estimator))
     values = _values(estimator, method, parts, settings, kind, is_frame(X))
     return _collection(X, values, *kind)

@@ -23,7 +23,7 @@ class Partitions(NamedTuple):
     n_features : int
     feature_names : list of str, or None
     collections : tuple
-        What the parts are of. Optimised graphs do not keep what was persisted; these do.
+        What the parts are of: what was persisted lives as long as these.
     """
 
     names: tuple[str, ...]
@@ -43,17 +43,12 @@ def is_frame(values) -> bool:
     return hasattr(values, "iloc") or hasattr(values, "divisions")
 
 
-def aligned(X, given: dict[str, Any], optimised: bool = True) -> Partitions:
+def aligned(X, given: dict[str, Any]) -> Partitions:
     """The partitions of X and of the inputs given beside it.
 
     Arrays of known chunks are rechunked as X; frames of known divisions are cut at those of X.
     Others are paired partition by partition, and whether their lengths agree is seen when they are
     computed.
-
-    Parameters
-    ----------
-    optimised : bool
-        False where the parts will be part of larger graphs, which are optimised when they run.
 
     Raises
     ------
@@ -68,7 +63,7 @@ def aligned(X, given: dict[str, Any], optimised: bool = True) -> Partitions:
     others = {name: values for name, values in inputs.items() if name not in frames}
     arrays = {name: values for name, values in others.items() if is_dask(values)}
     numbers = {name: values for name, values in others.items() if name not in arrays}
-    parts = [*_of_frames(list(frames.values())), *_of_arrays(list(arrays.values()), optimised)]
+    parts = [*_of_frames(list(frames.values())), *map(_chunks, arrays.values())]
     parts += [[values] * n_partitions(X) for values in numbers.values()]
     names = (*frames, *arrays, *numbers)
     rows = list(zip(*parts, strict=True))
@@ -208,13 +203,12 @@ def _together(*parts):
     return parts
 
 
-def _of_arrays(arrays, optimised: bool) -> list[list]:
-    """The delayed chunks of every array."""
-    import dask
+def _chunks(values) -> list:
+    """The delayed chunks of an array.
 
-    if optimised:
-        arrays = dask.optimize(*arrays)  # with one graph: what they share is computed once
-    return [list(values.to_delayed(optimize_graph=False).ravel()) for values in arrays]
+    Their graphs are not optimised: optimised ones lose what was persisted, and share less.
+    """
+    return list(values.to_delayed(optimize_graph=False).ravel())
 
 
 def _columns(X):

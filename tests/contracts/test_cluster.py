@@ -24,7 +24,9 @@ distributed = pytest.importorskip("distributed")
 
 ROOT = Path(__file__).resolve().parents[2]
 CHUNKS = (700, 0, 1300, 900, 1100)
-PLAIN = EM(acceleration=0)  # of many passes, so that there is time to disturb them
+LIGHT = MultiStart(n_starts=0.2, max_rounds=1)
+ROUGH = {"acceleration": 0, "tol": 1e-9, "gradient_tol": 1e-4}
+PLAIN = EM(**ROUGH)  # of many passes, so that there is time to disturb them
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def _cut(sample):
 def local(sample):
     """The fit to the same chunks without a cluster."""
     with dask.config.set(scheduler="synchronous"):
-        return MoERegressor(2, solver=PLAIN).fit(*_cut(sample))
+        return MoERegressor(2, solver=PLAIN, start=LIGHT).fit(*_cut(sample))
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +87,11 @@ def _before_pass(monkeypatch, number, action) -> list[int]:
 
 
 def test_the_fit_of_a_cluster(client, sample, local) -> None:
-    model = MoERegressor(2, solver=PLAIN).fit(*_cut(sample))  # which only the fit holds
+    model = MoERegressor(2, solver=PLAIN, start=LIGHT).fit(
+        *_cut(sample)
+    )  # which only the fit holds
     _assert_equal_fits(model, local)
-    memory = MoERegressor(2, solver=PLAIN).fit(*sample)
+    memory = MoERegressor(2, solver=PLAIN, start=LIGHT).fit(*sample)
     assert_allclose(model.loglik_, memory.loglik_, rtol=1e-10)
     assert_allclose(model.coef_, memory.coef_, rtol=1e-6, atol=1e-6)
     assert_allclose(model.gate_coef_, memory.gate_coef_, rtol=1e-6, atol=1e-6)
@@ -102,7 +106,7 @@ def test_a_killed_worker_changes_nothing_but_the_time(client, sample, local, mon
     victim = min(before)
     X, y = _cut(sample)
     count = _before_pass(monkeypatch, 15, lambda: os.kill(victim, signal.SIGKILL))
-    _assert_equal_fits(MoERegressor(2, solver=PLAIN).fit(X, y), local)
+    _assert_equal_fits(MoERegressor(2, solver=PLAIN, start=LIGHT).fit(X, y), local)
     assert count[0] > local.n_iter_ > 20
     client.wait_for_workers(2, timeout=60)
     after = set(client.run(os.getpid).values())
@@ -116,7 +120,7 @@ def test_a_worker_that_dies_while_it_computes(client, sample, local, monkeypatch
     trap = tmp_path / "trap"
     X = X.map_blocks(_fatal_once, str(trap), dtype=X.dtype)  # computed anew in every pass
     count = _before_pass(monkeypatch, 8, trap.touch)
-    _assert_equal_fits(MoERegressor(2, solver=PLAIN).fit(X, y), local)
+    _assert_equal_fits(MoERegressor(2, solver=PLAIN, start=LIGHT).fit(X, y), local)
     assert count[0] > local.n_iter_ > 20
     assert not trap.exists()
     client.wait_for_workers(2, timeout=60)
@@ -161,7 +165,7 @@ def _cluster_of_processes(folder):
 
 @pytest.mark.slow
 def test_a_fit_goes_on_after_its_scheduler_died(sample, local, monkeypatch, tmp_path) -> None:
-    solver = EM(acceleration=0, checkpoint=tmp_path / "fit.checkpoint", checkpoint_every=3)
+    solver = EM(**ROUGH, checkpoint=tmp_path / "fit.checkpoint", checkpoint_every=3)
     (tmp_path / "first").mkdir()
     with _cluster_of_processes(tmp_path / "first") as scheduler, monkeypatch.context() as patch:
         X, y = _cut(sample)
@@ -169,12 +173,12 @@ def test_a_fit_goes_on_after_its_scheduler_died(sample, local, monkeypatch, tmp_
         with pytest.raises(
             ConnectionError, match=r"(?s)cancelled .*scheduler.*EM\(checkpoint=path\)"
         ):
-            MoERegressor(2, solver=solver).fit(X, y)
+            MoERegressor(2, solver=solver, start=LIGHT).fit(X, y)
     assert solver.checkpoint.exists()
     (tmp_path / "second").mkdir()
     with _cluster_of_processes(tmp_path / "second"):
         count = _before_pass(monkeypatch, 0, None)
-        model = MoERegressor(2, solver=solver).fit(*_cut(sample))
+        model = MoERegressor(2, solver=solver, start=LIGHT).fit(*_cut(sample))
     _assert_equal_fits(model, local)
     assert count[0] < local.n_iter_  # it did not begin anew
 

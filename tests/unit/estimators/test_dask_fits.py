@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mixexp import MoEClassifier, MoERegressor, SelectionStudy
+from mixexp import MoEClassifier, MoERegressor, MultiStart, SelectionStudy
 from mixexp.em.engines import engine_for
 from mixexp.em.params import stack, tree_map
 from mixexp.sources.dask import block_of
@@ -20,6 +20,7 @@ da = pytest.importorskip("dask.array")
 dd = pytest.importorskip("dask.dataframe")
 
 N = 3000
+LIGHT = MultiStart(n_starts=0.2, max_rounds=1)
 CUTS = (1000, 0, 1, 1499, 500)  # uneven chunks, one of them empty
 
 
@@ -61,26 +62,26 @@ def assert_same_fit(model, memory) -> None:
 
 def test_arrays_of_uneven_and_empty_chunks(table) -> None:
     values, y, w = table[X].to_numpy(), table["y"].to_numpy(), table["w"].to_numpy()
-    memory = MoERegressor(2).fit(values, y, w)
+    memory = MoERegressor(2, start=LIGHT).fit(values, y, w)
     columns = da.from_array(values, chunks=(CUTS, (2, 1)))
-    model = MoERegressor(2).fit(columns, da.from_array(y, chunks=700), w)
+    model = MoERegressor(2, start=LIGHT).fit(columns, da.from_array(y, chunks=700), w)
     assert_same_fit(model, memory)
 
 
 def test_frames_of_unknown_divisions(table) -> None:
-    memory = MoERegressor(2).fit(table[X], table["y"])
+    memory = MoERegressor(2, start=LIGHT).fit(table[X], table["y"])
     frame = dd.from_pandas(table, npartitions=4).clear_divisions()
-    model = MoERegressor(2).fit(frame[X], frame["y"].to_dask_array())
+    model = MoERegressor(2, start=LIGHT).fit(frame[X], frame["y"].to_dask_array())
     assert_same_fit(model, memory)
     assert_array_equal(model.feature_names_in_, X)
     assert_allclose(model.predict(frame[X]).compute(), memory.predict(table[X]), rtol=1e-6)
 
 
 def test_row_wise_inputs(table) -> None:
-    memory = MoERegressor(2, expert="poisson")
+    memory = MoERegressor(2, expert="poisson", start=LIGHT)
     memory.fit(table[X], table["count"], exposure=table["exposure"])
     frame = dd.from_pandas(table, npartitions=3)
-    model = MoERegressor(2, expert="poisson", engine="dask")
+    model = MoERegressor(2, expert="poisson", start=LIGHT, engine="dask")
     model.fit(frame[X], frame["count"], exposure=frame["exposure"])
     assert_same_fit(model, memory)
 
@@ -95,8 +96,8 @@ def test_a_class_that_is_absent_from_most_partitions(table) -> None:
 
 
 def test_rows_in_memory_with_the_engine_named(table) -> None:
-    memory = MoERegressor(2).fit(table[X], table["y"])
-    model = MoERegressor(2, engine="dask").fit(table[X], table["y"])
+    memory = MoERegressor(2, start=LIGHT).fit(table[X], table["y"])
+    model = MoERegressor(2, engine="dask", start=LIGHT).fit(table[X], table["y"])
     assert_same_fit(model, memory)
     assert_array_equal(model.feature_names_in_, X)
 
@@ -164,14 +165,14 @@ def test_what_is_wrong_is_said_with_its_place(table) -> None:
     values[1700, 1] = np.nan
     broken = da.from_array(values, chunks=(CUTS, (3,)))
     with pytest.raises(ValueError, match=r"partition 3.*column 'x1' holds nan"):
-        MoERegressor(2).fit(broken, da.from_array(y, chunks=(CUTS,)))
+        MoERegressor(2, start=LIGHT).fit(broken, da.from_array(y, chunks=(CUTS,)))
     frame = dd.from_pandas(table, npartitions=3)
     with pytest.raises(ValueError, match=r"y has 5 partitions and X has 3"):
-        MoERegressor(2).fit(frame[X], da.from_array(y, chunks=(CUTS,)))
+        MoERegressor(2, start=LIGHT).fit(frame[X], da.from_array(y, chunks=(CUTS,)))
     with pytest.raises(ValueError, match=r"groups= is not available with engine='dask'"):
-        MoERegressor(2).fit(frame[X], frame["y"], groups=frame["label"])
+        MoERegressor(2, start=LIGHT).fit(frame[X], frame["y"], groups=frame["label"])
     with pytest.raises(ValueError, match="fit needs y"):
-        MoERegressor(2).fit(frame[X], None)
+        MoERegressor(2, start=LIGHT).fit(frame[X], None)
     with pytest.raises(ValueError, match="engine='stream' does not take Dask collections"):
         MoERegressor(2, engine="stream").fit(frame[X], frame["y"])
 
@@ -179,7 +180,7 @@ def test_what_is_wrong_is_said_with_its_place(table) -> None:
 def test_without_dask_the_extra_is_named(table, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "dask.array", None)
     with pytest.raises(ImportError, match=r'pip install "mixexp\[dask\]"'):
-        MoERegressor(2, engine="dask").fit(table[X], table["y"])
+        MoERegressor(2, engine="dask", start=LIGHT).fit(table[X], table["y"])
 
 
 def test_ordered_classes_keep_the_order_of_their_categories(table) -> None:
@@ -196,7 +197,7 @@ def test_ordered_classes_keep_the_order_of_their_categories(table) -> None:
 
 def test_a_study_by_an_information_criterion(table) -> None:
     frame = dd.from_pandas(table, npartitions=3)
-    study = SelectionStudy(MoERegressor(), {"n_experts": [1, 2]}, cv=None)
+    study = SelectionStudy(MoERegressor(start=LIGHT), {"n_experts": [1, 2]}, cv=None)
     found = study.fit(frame[X], frame["y"], frame["w"]).result_
     memory = study.fit(table[X], table["y"], table["w"]).result_
     assert found.best_estimator_.engine_ == "dask"
