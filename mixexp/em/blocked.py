@@ -120,6 +120,10 @@ class BlockRows:
     n_positive = n_units
 
     @property
+    def weighted(self) -> bool:
+        return self.survey.weight != self.survey.n
+
+    @property
     def total_weight(self) -> float:
         return float(self.survey.weight)
 

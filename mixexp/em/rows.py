@@ -81,6 +81,10 @@ class Rows(NamedTuple):
         return np.ones(self.n_units) if self.weight is None else self.weight[self.first]
 
     @property
+    def weighted(self) -> bool:
+        return self.weight is not None
+
+    @property
     def n_positive(self) -> int:
         """Units of positive weight."""
         return self.n_units if self.weight is None else int(np.count_nonzero(self.unit_weight))

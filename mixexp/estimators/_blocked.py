@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -179,6 +180,7 @@ class BlockedMixin:
     _parts: Any
     _checked: Any
     _model: Any
+    _model_: Any
     _set_columns: Any
     _gate_columns: np.ndarray
     _expert_columns: np.ndarray
@@ -223,6 +225,21 @@ class BlockedMixin:
             self._gate_columns = chosen
         check_n_experts(self.n_experts, rows.n_positive)
         return gate, expert, rows
+
+    def _blocked_rows(self, source: Source) -> BlockRows:
+        """The rows of a dataset for a fitted model."""
+        expert, m = self._model_.expert, len(self._model_.scaling.y_scale)
+        names = source.feature_names or [f"x{j}" for j in range(source.n_features)]
+        known = getattr(self, "feature_names_in_", names)
+        if source.n_features != self.n_features_in_ or list(known) != list(names):
+            raise ValueError(f"The model was fitted to the columns {list(known)}; got {names}.")
+        codes = copy.copy(self)._blocked_codes(source, expert)
+        classes = [] if codes is None else codes.classes.tolist()
+        if max(source.n_outputs, 1) != m or classes != list(getattr(self, "classes_", [])):
+            raise ValueError("The dataset has another target than the model was fitted to.")
+        own = self._expert_columns[self._expert_columns < self.n_features_in_]
+        prepare = Preparation(names, expert, own, source.n_outputs, codes)
+        return BlockRows(source, prepare, codes is not None, counts=False)
 
     def _read_names(self, source):
         """Number and names of the columns, as fitted attributes."""

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._validation import check_columns, check_weight, check_weights_of_experts
 from ..em import predictive
 from ..inference import FittedModel, InferenceResult, infer
+from ..sources import Source
 from ._groups import check_groups
 
 STEP = 1e-4  # of a column's standard deviation
@@ -30,11 +31,12 @@ class InferenceMixin:
     _with_monomials: Any
     _units: Any
     _expert_labels: Any
+    _blocked_rows: Any
 
     def inference(
         self,
         X,
-        y,
+        y=None,
         sample_weight=None,
         *,
         covariance="observed",
@@ -54,7 +56,8 @@ class InferenceMixin:
         Parameters
         ----------
         X, y, sample_weight
-            The rows of the fit.
+            The rows of the fit; or its dataset alone, for "observed", "opg" and "sandwich" with
+            frequency weights.
         covariance : {"observed", "opg", "sandwich", "cluster", "density", "bootstrap"}
             Inverse of the observed information (Louis, 1982); of the sum of outer products of
             scores; the sandwich of both, valid where the law of y given x is mis-specified (White,
@@ -94,6 +97,14 @@ class InferenceMixin:
         """
         check_is_fitted(self)
         _check_inputs(inputs)
+        if isinstance(X, Source):
+            given = {"y": y, "sample_weight": sample_weight, "groups": groups, **inputs}
+            given["expert_prior"] = expert_prior
+            _check_blocks(X, given, covariance, weights)
+            fitted = self._fitted_model(self._blocked_rows(X), None)
+            return infer(fitted, covariance, reference=reference, hold=hold)
+        if y is None:
+            raise ValueError("inference needs y, the target of the fit, beside X.")
         rows = self._rows(X, y, **inputs)
         weight = self._weights(check_weight(sample_weight, rows.X), y)
         rows = rows._replace(weight=weight, prior=self._prior(expert_prior, rows.n))
@@ -102,17 +113,8 @@ class InferenceMixin:
             groups = np.arange(rows.n_units) if covariance == "cluster" else None
         elif groups is not None and len(groups) == rows.n:
             groups = check_groups(groups, rows.n).codes
-        names: tuple[list[str], ...] = (
-            list(map(str, self.gate_feature_names_)),
-            list(map(str, self.expert_feature_names_)),
-        )
-        if hasattr(self, "contexts_"):
-            names += (self._expert_labels(),)
-        fitted = FittedModel(
-            self._model_, self._params_, rows, names, self.status_, _Effects(self, X, rows)
-        )
         return infer(
-            fitted,
+            self._fitted_model(rows, _Effects(self, X, rows)),
             covariance,
             groups=groups,
             weights=weights,
@@ -123,6 +125,15 @@ class InferenceMixin:
             seed=random_state,
             n_jobs=n_jobs,
         )
+
+    def _fitted_model(self, rows, effects) -> FittedModel:
+        names: tuple[list[str], ...] = (
+            list(map(str, self.gate_feature_names_)),
+            list(map(str, self.expert_feature_names_)),
+        )
+        if hasattr(self, "contexts_"):
+            names += (self._expert_labels(),)
+        return FittedModel(self._model_, self._params_, rows, names, self.status_, effects)
 
     def _prior(self, expert_prior, n):
         """(n, K) what the fit knew of the rows' experts; None where it knew nothing."""
@@ -146,6 +157,20 @@ class InferenceMixin:
                 "inference(..., groups=...) the same labels."
             )
         return self._units(rows, groups)[0]
+
+
+def _check_blocks(dataset, given, covariance, weights):
+    """Refuse what inference on a dataset of blocks has not."""
+    beside = [name for name, value in given.items() if value is not None]
+    if beside:
+        raise ValueError(
+            f"{beside[0]}= goes with rows in memory; {type(dataset).__name__} holds what it has."
+        )
+    if covariance not in ("observed", "opg", "sandwich") or weights != "frequency":
+        raise ValueError(
+            f"covariance={covariance!r} with weights={weights!r} needs rows in memory. Over a "
+            "dataset there are 'observed', 'opg' and 'sandwich' with frequency weights."
+        )
 
 
 def _check_inputs(inputs):

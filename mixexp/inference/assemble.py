@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..em.blocked import BlockRows
 from ..em.model import MoEModel
 from ..em.params import MoEParams
 from ..em.rows import Rows
@@ -177,6 +178,11 @@ def _check_determined(fitted, held):
     model, rows = fitted.model, fitted.rows
     if model.expert.runs_away is None:  # a pass over the rows for nothing
         return
+    if isinstance(rows, BlockRows):
+        raise ValueError(
+            f"Inference on {model.expert.title} needs rows in memory: whether their parameters are "
+            "determined is asked of every row. Give X and y as arrays."
+        )
     resp = model.responsibilities(fitted.params, rows) * rows.spread(rows.unit_weight)[:, None]
     names = fitted.columns[1]
     lost = called(
@@ -273,7 +279,7 @@ def _notes(fitted, weights, kind, held, constant):
     notes = []
     if constant:
         notes.append(f"Not reported, since the columns do not vary: {', '.join(constant)}.")
-    if fitted.rows.weight is not None:
+    if fitted.rows.weighted:
         notes.append(f"Weights are read as {weights} weights.")
     if kind in ("sandwich", "cluster", "density"):
         notes.append("Standard errors are robust to a mis-specified law of y given x.")

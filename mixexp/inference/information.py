@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..em.blocked import BlockRows
 from ..em.model import MoEModel
 from ..em.params import MoEParams, tree_map
 from ..em.rows import Rows
@@ -112,9 +113,19 @@ def _block_size(model, params):
 
 
 def _sum(model, params, rows, function):
+    if isinstance(rows, BlockRows):
+        return rows.reduce(functools.partial(_sum_here, model, params, function), _added)
     with single_threaded_blas():
         parts = (
             function(model, params, rows.take(block))
             for block in rows.blocks(_block_size(model, params))
         )
-        return functools.reduce(lambda total, part: tree_map(np.add, total, part), parts)
+        return functools.reduce(_added, parts)
+
+
+def _sum_here(model, params, function, rows):
+    return _sum(model, params, rows, function)
+
+
+def _added(left, right):
+    return tree_map(np.add, left, right)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..em.blocked import BlockRows
 from ..em.model import MoEModel
 from ..em.params import MoEParams, stack, take
 from ..em.rows import Rows
@@ -50,8 +52,14 @@ class Problem(NamedTuple):
         return Local(float(sums.loglik), B.T @ sums.score, *matrices)
 
     def loglik(self, value) -> float:
-        values = self.model.log_likelihood(self.params_at(value), self.rows)
-        return float(self.rows.unit_weight @ values)
+        here = functools.partial(_loglik, self.model, self.params_at(value))
+        return float(
+            self.rows.summed(here) if isinstance(self.rows, BlockRows) else here(self.rows)
+        )
+
+
+def _loglik(model, params, rows):
+    return rows.unit_weight @ model.log_likelihood(params, rows)
 
 
 class Constrained(NamedTuple):

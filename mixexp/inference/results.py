@@ -321,7 +321,9 @@ class InferenceResult:
         and ones the effect is the difference between one and zero, else a derivative.
         """
         if self.effects is None:
-            raise ValueError("margins needs the result of a fitted estimator's inference().")
+            raise ValueError(
+                "margins needs the result of a fitted estimator's inference(X, y) in memory."
+            )
         _check_alpha(alpha)
         names, values = self.effects(what, features, at, q, expert)
         estimate, spread = self._propagated(lambda v: values(self.problem.params_at(v)))

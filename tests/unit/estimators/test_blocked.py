@@ -417,3 +417,33 @@ def test_online_steps_take_the_blocks_in_order():
     model = MoERegressor(2, start=QUICK, solver=OnlineEM(n_epochs=3, batch_size=300))
     model.fit(ragged(X=X, y=y))
     assert best.loglik_ - 3 < model.loglik_ <= best.loglik_
+
+
+@pytest.mark.parametrize("kind", ["observed", "sandwich"])
+def test_standard_errors_are_those_of_memory(kind):
+    X, mean, weight = two_regimes()
+    y = gaussian_target(mean)
+    blocks = ragged(X=X, y=y, weight=weight)
+    model = MoERegressor(2, start=QUICK).fit(blocks)
+    ours = model.inference(blocks, covariance=kind)
+    theirs = model.inference(X, y, weight, covariance=kind)
+    assert ours.names == theirs.names and ours.notes == theirs.notes
+    assert_allclose(ours.bse, theirs.bse, rtol=1e-9)
+    assert_allclose(ours.cov_params(), theirs.cov_params(), rtol=1e-7, atol=1e-12)
+    assert_allclose(ours.profile(ours.names[0]), theirs.profile(ours.names[0]), rtol=1e-6)
+    with pytest.raises(ValueError, match="needs y"):
+        model.inference(X)
+
+
+def test_inference_over_blocks_says_what_it_has_not():
+    X, mean, _ = two_regimes()
+    blocks = ragged(X=X, y=gaussian_target(mean))
+    model = MoERegressor(1).fit(blocks)
+    with pytest.raises(ValueError, match="'bootstrap' .* needs rows in memory"):
+        model.inference(blocks, covariance="bootstrap")
+    with pytest.raises(ValueError, match="groups= goes with rows in memory"):
+        model.inference(blocks, groups=np.zeros(3000))
+    with pytest.raises(ValueError, match="margins needs .* in memory"):
+        model.inference(blocks).margins()
+    with pytest.raises(ValueError, match="another target"):
+        model.inference(ragged(X=X, y=np.column_stack([mean, mean])))
