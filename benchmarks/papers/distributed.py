@@ -45,7 +45,15 @@ METHODS: dict[str, dict] = {
     "middle": {"method": "middle"},
 }
 REFINED = ("reduction", "whole, robust")
-SHOWN = ("error", "divergence", "log-likelihood", "prediction error", "Rand index", "seconds")
+SHOWN = (
+    "error",
+    "divergence",
+    "lost log-likelihood",
+    "relative prediction error",
+    "Rand index",
+    "seconds",
+)
+SIGNED = ("lost log-likelihood", "relative prediction error")  # beside the global fit's
 
 
 def one_trial(n, seed, machines=MACHINES, test_rows=TEST):
@@ -143,7 +151,17 @@ def facts(means) -> list[Fact]:
     return out
 
 
+def beside_global(table):
+    """The table with what every fit loses against the global fit of the same rows."""
+    whole = table[table["method"] == "global"].set_index(["n", "seed"])
+    own = [whole.loc[(n, seed)] for n, seed in zip(table["n"], table["seed"], strict=True)]
+    lost = [line["log-likelihood"] for line in own] - table["log-likelihood"]
+    more = table["prediction error"] / [line["prediction error"] for line in own] - 1
+    return table.assign(**dict(zip(SIGNED, (lost, more), strict=True)))
+
+
 def figure(table):
+    table = beside_global(table)
     drawing, axes = panels(2, 3)
     machines = sorted(M for M in table["M"].unique() if M > 1)
     ways = ("reduction", "whole, robust", "aligned", "reduction, refined")
@@ -164,6 +182,8 @@ def figure(table):
         axis.set_xticks(np.arange(len(machines)), [str(M) for M in machines])
         if what in ("error", "divergence", "seconds"):
             axis.set_yscale("log")
+        if what in SIGNED:
+            axis.set_yscale("symlog", linthresh=1e-4)
         name(axis, "partitions", "", what)
     axes[0, 0].legend(frameon=False, fontsize=8)
     return drawing

@@ -8,7 +8,7 @@ from .averaging import pairwise
 from .large import LargeMixture
 
 LEAST = 3  # partitions, so that there is a majority
-FACTOR = 10.0  # times the middle score, that no sound partition reaches ...
+FACTOR = 3.0  # times the middle score, that no sound partition reaches ...
 SPREADS = 4.0  # ... and so many spreads of the logarithms beyond it
 
 
@@ -31,7 +31,7 @@ def scores(mixture: LargeMixture) -> np.ndarray:
 def screen(mixture: LargeMixture) -> tuple[np.ndarray, np.ndarray]:
     """(M,) bool of the partitions to leave out, and their scores.
 
-    Left out is a score beyond ten times the median of all and beyond it by four spreads of the
+    Left out is a score beyond three times the median of all and beyond it by four spreads of the
     logarithms (1.48 median absolute deviations). More than half are never left out.
 
     Raises

@@ -56,7 +56,7 @@ def test_a_small_trial_is_reported(monkeypatch):
         "reduction, refined",
         *distributed.METHODS,
     }
-    assert np.isfinite(lines[list(distributed.SHOWN)]).all(axis=None)
+    assert np.isfinite(distributed.beside_global(lines)[list(distributed.SHOWN)]).all(axis=None)
     means = lines.groupby(["n", "M", "method"], sort=False).mean(numeric_only=True).reset_index()
     assert len(distributed.facts(means)) == 3
     assert distributed.figure(lines).axes
