@@ -178,8 +178,18 @@ class LocalFit:
 
 def _family(inner) -> str:
     """Name of the model's family, or an error that says what cannot be combined."""
-    gate, expert = inner.gate, inner.expert
     inner.check_ungrouped("Aggregation")
+    return family_of(inner.gate, inner.expert)
+
+
+def family_of(gate, expert) -> str:
+    """Name of the family, for a gate and experts whose fits can be combined.
+
+    Raises
+    ------
+    ValueError
+        For others, by name.
+    """
     if type(gate) is not SoftmaxGate or gate.own_design:
         extra = " with a transform" if type(gate) is SoftmaxGate else ""
         raise ValueError(

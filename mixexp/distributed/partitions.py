@@ -174,7 +174,11 @@ def _fit_one(part, estimator, moments):
     weight = {} if part.weight is None else {"sample_weight": part.weight}
     with warnings.catch_warnings():  # one warning for all of them comes from the centre
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(part.X, part.y, **weight)
+        try:
+            model.fit(part.X, part.y, **weight)
+        except ValueError as error:
+            rows = _num_samples(part.X)
+            raise ValueError(f"Partition {part.place}, of {rows} rows: {error}") from error
     return LocalFit.of(model, part.X if moments else None)
 
 

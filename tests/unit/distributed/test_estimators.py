@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import cross_val_score
 
 import mixexp
-from mixexp import EM, MoEClassifier, MoERegressor
+from mixexp import EM, MoEClassifier, MoERegressor, MultiStart
 from mixexp.distributed import (
     AggregatedMoEClassifier,
     AggregatedMoERegressor,
@@ -27,6 +27,7 @@ N = 1200
 X, Y, Z = regression(N, 0)
 LABELS = np.array(["north", "south", "west"])[np.arange(N) % 3]
 LOCAL = MoERegressor(4, start=Z)
+QUICK = MoERegressor(2, start=MultiStart(n_starts=0.1, max_rounds=1))
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +166,19 @@ def test_wrong_settings_are_refused(settings, message):
         AggregatedMoERegressor(**{"estimator": LOCAL, **settings}).fit(X, Y)
 
 
+def test_families_that_cannot_be_combined_are_refused_before_any_fit(monkeypatch):
+    monkeypatch.setattr(MoERegressor, "fit", None)
+    with pytest.raises(ValueError, match="got PoissonExpert"):
+        AggregatedMoERegressor(MoERegressor(2, expert="poisson")).fit(X, np.abs(np.round(Y)))
+
+
+def test_a_partition_that_cannot_be_fitted_is_named():
+    labels = np.zeros(N, dtype=int)
+    labels[5:7] = 1
+    with pytest.raises(ValueError, match="Partition 1, of 2 rows: n_experts=4 needs"):
+        AggregatedMoERegressor(MoERegressor(4, start=Z)).fit(X, Y, partitions=labels)
+
+
 def test_labels_that_do_not_match_are_refused():
     with pytest.raises(ValueError, match="one label per row"):
         AggregatedMoERegressor(LOCAL).fit(X, Y, partitions=LABELS[:-1])
@@ -184,14 +198,14 @@ def test_dask_partitions_are_fitted_where_they_are(kind):
         X_cut, y_cut = cut[["a", "b", "c"]], cut["y"]
     settings = {"refine_rounds": 1, "support": X}
     with dask.config.set(scheduler="synchronous"):
-        one = AggregatedMoERegressor(MoERegressor(2), **settings).fit(X_cut, y_cut)
-        drawn = AggregatedMoERegressor(MoERegressor(2), support_size=300).fit(X_cut, y_cut)
+        one = AggregatedMoERegressor(QUICK, **settings).fit(X_cut, y_cut)
+        drawn = AggregatedMoERegressor(QUICK, support_size=300).fit(X_cut, y_cut)
     labels = np.repeat([0, 1, 2], N // 3)
-    other = AggregatedMoERegressor(MoERegressor(2), **settings).fit(X, Y, partitions=labels)
+    other = AggregatedMoERegressor(QUICK, **settings).fit(X, Y, partitions=labels)
     assert_allclose(one.estimator_.coef_, other.estimator_.coef_, rtol=1e-6, atol=1e-8)
     assert one.inference().bse.notna().all()
     assert drawn.aggregation_.n_support == 300
     if kind == "frame":
         assert one.feature_names_in_.tolist() == ["a", "b", "c"]
     with pytest.raises(ValueError, match="leave it out"):
-        AggregatedMoERegressor(MoERegressor(2)).fit(X_cut, y_cut, partitions=labels)
+        AggregatedMoERegressor(QUICK).fit(X_cut, y_cut, partitions=labels)
