@@ -58,12 +58,17 @@ def aggregation(quick=False):
                 f"{case}, {plan}", made.value, slowest, made.cpu, whole, warm, target, truth, test
             )
             for step in ("em", "newton"):
-                done, seconds = _one_round(made.value, train, parts, step)
+                what = f"after a round ({step}): error / global's"
+                found = _one_round(made.value, train, parts, step)
+                if found is None:
+                    note = "the information is not positive definite"
+                    yield _line(what, f"{case}, {plan}", None, "", note)
+                    continue
+                done, seconds = found
                 spent = made.cpu + seconds
                 ours = quality(done, truth, test)
                 note = f"{seconds:.2f} s; speed-up {whole.cpu / (slowest + spent):.1f}"
                 ratio = ours["error"] / target["error"]
-                what = f"after a round ({step}): error / global's"
                 yield _line(what, f"{case}, {plan}", ratio, "", note)
 
 
@@ -92,10 +97,16 @@ def _compared(case, model, slowest, combining, whole, warm, target, truth, test)
 
 
 def _one_round(model, train, parts, step):
-    """The model after one exact pass, and CPU seconds: slowest partition and centre."""
+    """The model after one exact pass, and CPU seconds: slowest partition and centre.
+
+    None where the partitions are so small that there is no Newton step.
+    """
     passes = [
         timed(local_statistics, model, train.X[i], train.y[i], information=step == "newton")
         for i in parts
     ]
-    done = timed(refine, model, [one.value for one in passes], step)
+    try:
+        done = timed(refine, model, [one.value for one in passes], step)
+    except ValueError:
+        return None
     return done.value, max(one.cpu for one in passes) + done.cpu
