@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 
 from .aggregation import aggregation
+from .engines import engines
 from .growth import growth
 from .memory import memory
 from .passes import passes
@@ -27,6 +28,7 @@ SECTIONS = {
     "processes": processes,
     "memory": memory,
     "stream": stream,
+    "engines": engines,
     "slopes": slopes,
     "paths": paths,
     "whole-fits": whole_fits,
