@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,15 @@ from .model import MoEModel
 from .online import blended, mean_statistics, step_size, stepped
 from .params import size, stack, take
 from .status import Status
+
+
+class EpochState(NamedTuple):
+    """After an epoch: n_pass epochs done; anchor (1, d) the packed parameters; objective (1,) the
+    mean over the batches, penalised, per unit weight."""
+
+    n_pass: int
+    anchor: np.ndarray
+    objective: np.ndarray
 
 
 class OnlineEM(Component):
@@ -67,24 +77,32 @@ class OnlineEM(Component):
             )
 
     def run(self, model: MoEModel, params, engine, *, callback=None, state=None) -> EMResult:
-        """Go over the batches from each of S parameter sets; then one pass for the objective."""
-        ends, paths = [], []
+        """Go over the batches from each of S parameter sets; then one pass for the objective.
+
+        ``callback(EpochState) -> bool`` is called after every epoch; True stops.
+        """
+        ends, paths, status = [], [], []
         for s in range(size(params)):
-            end, path = self._epochs(model, take(params, s), engine)
+            end, path, stopped = self._epochs(model, take(params, s), engine, callback)
             ends.append(end)
             paths.append(path)
+            status.append(Status.INTERRUPTED if stopped else Status.EPOCHS)
+        n_epochs = max(map(len, paths))
+        paths = [path + path[-1:] * (n_epochs - len(path)) for path in paths]
         params = stack(ends)
         final = engine.run(model, params)
         objective = final.loglik / engine.total_weight - model.penalty(params)
         certificate = np.abs(model.gradient(params, final.statistics)).max(axis=1)
         path = [*np.transpose(paths), objective]
-        status = [Status.EPOCHS] * len(ends)
-        return EMResult(params, objective, path, status, certificate, int(self.n_epochs) + 1)
+        return EMResult(params, objective, path, status, certificate, n_epochs + 1)
 
-    def _epochs(self, model, params, engine):
-        """The parameters after the epochs, and the mean objective of the batches in each."""
-        statistics, total, kept, n_batch, path = None, 0.0, 0, 0, []
-        for epoch in range(self.n_epochs):
+    def _epochs(self, model, params, engine, callback):
+        """The parameters at the end, the mean objective of the batches of each epoch, stopped."""
+        per_epoch = max(1, engine.rows.n // int(self.batch_size))
+        late = self.n_epochs * per_epoch // 2  # batches after which parameters are averaged
+        path: list[float] = []
+        statistics, total, n_batch, stopped = None, 0.0, 0, False
+        while len(path) < self.n_epochs and not stopped:
             seen, weight = 0.0, 0.0
             for rows in engine.batches(int(self.batch_size)):
                 loglik, own = mean_statistics(model, params, rows)
@@ -94,13 +112,16 @@ class OnlineEM(Component):
                     own = blended(statistics, own, step_size(n_batch, self.decay))
                 params, statistics = stepped(model, params, own)
                 n_batch += 1
-                if epoch >= self.n_epochs / 2:
-                    total, kept = total + model.pack(params), kept + 1
+                if n_batch > late:
+                    total = total + model.pack(params)
             path.append(seen / weight)
-        if self.average and kept:
+            if callback is not None:
+                here = EpochState(len(path), model.pack(stack([params])), np.array(path[-1:]))
+                stopped = bool(callback(here))
+        if self.average and n_batch > late:
             template = stack([params])
-            params = take(model.unpack(np.atleast_2d(total / kept), template), 0)
-        return params, path
+            params = take(model.unpack(np.atleast_2d(total / (n_batch - late)), template), 0)
+        return params, path, stopped
 
 
 def check_learns_online(gate, expert, K: int, what: str):

@@ -39,7 +39,6 @@ class OnlineMixin:
         """One online step; the first batch is fitted on its own, from many starts."""
         refuse_dataset(X, "partial_fit")
         self._check_online()
-        refuse_dataset(X, "partial_fit")
         if not hasattr(self, "_online_"):
             self._fit(X, y, sample_weight, **inputs)
             rows = self._batch(X, y, sample_weight, **inputs)

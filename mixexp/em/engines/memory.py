@@ -46,7 +46,7 @@ class MemoryEngine:
         return [function(self.rows.take(block)) for block in self.rows.blocks()]
 
     def batches(self, size: int):
-        """The rows in batches of about one size, dealt at random by the rows' values.
+        """The rows of positive weight in batches of about one size, dealt at random by value.
 
         They are the same batches each time, and for every order of the rows. Groups, which are in
         the order of their hashes already, stay whole.
@@ -55,7 +55,8 @@ class MemoryEngine:
         if rows.group is not None:
             return (rows.take(block) for block in rows.blocks(size))
         order = np.argsort(keyed_uniform(hash_rows(rows), 0), kind="stable")
-        parts = np.array_split(order, max(1, round(rows.n / size)))
+        order = order if rows.weight is None else order[rows.weight[order] > 0]
+        parts = np.array_split(order, max(1, round(len(order) / size)))
         return (rows.take(part) for part in parts)
 
     def _run_composed(self, model, params):

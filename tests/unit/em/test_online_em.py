@@ -8,6 +8,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import mixexp
 from mixexp import ActivationGate, MoEClassifier, MoEPath, MoERegressor, OnlineEM, Status
+from mixexp.em.engines import MemoryEngine
+from mixexp.em.params import stack
+from mixexp.em.rows import Rows
 
 
 def sample(kind, n=5000, seed=0):
@@ -56,6 +59,42 @@ def test_the_order_of_the_rows_does_not_matter():
     other = estimator("gaussian", solver=OnlineEM()).fit(X[order], y[order], weight[order])
     assert_allclose(other.coef_, one.coef_, rtol=1e-8)
     assert_allclose(other.loglik_, one.loglik_, rtol=1e-10)
+
+
+def test_rows_without_weight_are_in_no_batch():
+    X, y = sample("gaussian", 600)
+    weight = np.where(np.arange(600) % 2, 0.0, 1.0)
+    solver = OnlineEM(batch_size=5)
+    start = np.where(X[:, 0] > 0, 0, 1)
+    weighted = estimator("gaussian", solver=solver, start=start).fit(X, y, weight)
+    alone = estimator("gaussian", solver=solver, start=start[::2]).fit(X[::2], y[::2])
+    assert_allclose(weighted.coef_, alone.coef_, rtol=1e-8)
+
+
+def test_one_epoch_is_averaged_over_its_last_half():
+    X, y = sample("gaussian", 2000)
+
+    def coef(average):
+        solver = OnlineEM(n_epochs=1, batch_size=200, average=average)
+        return estimator("gaussian", solver=solver).fit(X, y).coef_
+
+    assert not np.allclose(coef(True), coef(False), atol=1e-6)
+
+
+def test_a_callback_stops_after_an_epoch():
+    model = estimator("gaussian").fit(*sample("gaussian", 500))
+    inner, params = model._model_, stack([model._params_])
+    rows = Rows(*(np.asarray(part).reshape(500, -1) for part in sample("gaussian", 500)))
+    seen = []
+
+    def watch(state):
+        seen.append(state.n_pass)
+        return state.n_pass == 2
+
+    solver = OnlineEM(n_epochs=5, batch_size=100)
+    result = solver.run(inner, params, MemoryEngine(rows, inner), callback=watch)
+    assert seen == [1, 2] and result.n_pass == 3
+    assert result.status == [Status.INTERRUPTED]
 
 
 @pytest.mark.slow
