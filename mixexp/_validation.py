@@ -53,7 +53,7 @@ def check_X_y(estimator, X, y, *, multi_output, numeric):
     if numeric:
         _refuse_text(y)
     else:
-        _refuse_missing(y)
+        refuse_missing(y)
     try:
         return validate_data(
             estimator,
@@ -127,15 +127,19 @@ def _refuse_dates(X):
         )
 
 
-def _refuse_missing(y):
-    """Labels that are missing (None, NaN, pandas.NA)."""
+def _place_in_memory(row):
+    return f"row {row} (counted from 0)"
+
+
+def refuse_missing(y, place_of=_place_in_memory):
+    """Labels that are missing (None, NaN, pandas.NA); ``place_of(row)`` says where a row is."""
     labels = np.asarray(y)
     missing = pd.isna(labels) if labels.ndim == 1 else np.zeros(0, dtype=bool)
     if missing.any():
         first = int(np.argmax(missing))
         raise ValueError(
-            f"Input y contains NaN: {int(missing.sum())} labels are missing, the first in row "
-            f"{first} (counted from 0). Leave these rows out, or give what is missing a label."
+            f"Input y contains NaN: {int(missing.sum())} labels are missing, the first in "
+            f"{place_of(first)}. Leave these rows out, or give what is missing a label."
         )
 
 

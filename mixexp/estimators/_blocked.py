@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from .._validation import check_n_experts, row_inputs
+from .._validation import check_n_experts, refuse_missing, row_inputs
 from ..em.blocked import BlockRows
 from ..em.rows import Rows, columns_with_density
 from ..em.wide import WIDE
@@ -18,6 +18,7 @@ from ..experts.degree import with_monomials
 from ..gates import Gate
 from ..sources import Block, PlacedError, Source
 from ..sources.aligned import is_dask
+from ..sources.values import as_floats
 from ._engines import in_memory, source_of
 
 
@@ -79,7 +80,10 @@ class Preparation(NamedTuple):
                 "need as many."
             )
         if X.dtype not in (np.float32, np.float64):
-            raise ValueError(f"X must be numbers; got values of type {X.dtype}.")
+            raise ValueError(
+                f"X must be numbers; the columns {_no_numbers(X, self.names)} hold texts, dates or "
+                "the like. Encode them, or leave them out."
+            )
         with np.errstate(all="ignore"):
             finite = np.isfinite(X.sum())
         if not finite and not np.isfinite(X).all():
@@ -95,7 +99,13 @@ class Preparation(NamedTuple):
         if block.y is None:
             raise ValueError("the dataset has no target: name it (target=), or give y.")
         if self.codes is not None:
-            codes = codes_of(block.y, self.codes.classes)
+            y = column_or_1d(np.asarray(block.y))
+            codes, unknown = codes_among(y, self.codes.classes)
+            if unknown.any():
+                raise ValueError(
+                    f"y holds the label {y[unknown].tolist()[0]!r}, which it did not before. The "
+                    "data must not change while they are fitted: fit again."
+                )
             by_class = self.codes.weight
             own = None if by_class is None else by_class[codes]
             return codes.astype(np.float64)[:, None], own
@@ -115,6 +125,7 @@ class Labels(NamedTuple):
     def of(cls, block: Block) -> Labels:
         if block.y is None:
             raise ValueError(f"{block.place}: the dataset has no target: name it (target=).")
+        refuse_missing(block.y, block.place_of)
         try:
             y = column_or_1d(np.asarray(block.y))
             check_classification_targets(y)
@@ -124,6 +135,13 @@ class Labels(NamedTuple):
 
     def merged(self, other: Labels) -> Labels:
         """Those of earlier blocks and of later ones."""
+        texts = [isinstance(one.classes[0], str) for one in (self, other)]
+        if texts[0] != texts[1]:
+            raise ValueError(
+                "y holds texts as labels in some blocks and numbers in others, as "
+                f"{self.classes.tolist()[0]!r} and {other.classes.tolist()[0]!r}. Make all of them "
+                "texts, or all numbers."
+            )
         both = np.concatenate([self.classes, other.classes])
         classes, place = np.unique(both, return_inverse=True)
         counts = np.concatenate([self.counts, other.counts])
@@ -160,14 +178,17 @@ def numbers(block: Block, name: str, values) -> np.ndarray:
     return array
 
 
-def codes_of(y, classes) -> np.ndarray:
-    """(n,) positions of labels among the classes, which may stand in any order."""
-    y, order = column_or_1d(np.asarray(y)), np.argsort(classes, kind="stable")
+def _no_numbers(X, names) -> list[str]:
+    """The columns that are no numbers."""
+    kinds = [as_floats(column).dtype.kind for column in X.T]
+    return [str(name) for name, kind in zip(names, kinds, strict=True) if kind != "f"]
+
+
+def codes_among(y, classes) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) positions of labels among the classes, in any order, and which are not among them."""
+    order = np.argsort(classes, kind="stable")
     codes = order[np.minimum(np.searchsorted(classes[order], y), len(classes) - 1)]
-    unknown = classes[codes] != y
-    if unknown.any():
-        raise ValueError(f"y holds the label {y[unknown].tolist()[0]!r}, which it did not before.")
-    return codes
+    return codes, classes[codes] != y
 
 
 class BlockedMixin:

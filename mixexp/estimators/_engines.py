@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
 from ..em.device import GPU
@@ -13,6 +14,8 @@ from ..sources import ROW_INPUTS, ArrayDataset, BlockSource, Source
 from ..sources.aligned import is_dask
 from ..sources.dask import dask_source
 from .intervals import Intervals
+
+AUTO = "Leave engine='auto', which goes by the data."
 
 
 class Engine(NamedTuple):
@@ -30,11 +33,14 @@ class Engine(NamedTuple):
 
 def _stream(X, y, **inputs) -> Source:
     if sparse.issparse(X):
-        raise ValueError("engine='stream' takes dense columns; got a sparse matrix of X.")
+        raise ValueError(
+            "engine='stream' takes dense columns; got a sparse matrix of X. Use engine='memory', "
+            "or X.toarray()."
+        )
     if isinstance(X, Source):
         refuse_with(X, y, inputs)
         if not isinstance(X, BlockSource):
-            raise ValueError(f"engine='stream' does not take {type(X).__name__}.")
+            raise ValueError(f"engine='stream' does not take {type(X).__name__}. {AUTO}")
         return X
     if is_dask(X):
         raise ValueError(
@@ -101,8 +107,8 @@ def in_memory(dataset, y, inputs):
         return dict(zip(names, dask.compute(dataset, y, *inputs.values()), strict=True))
     refuse_with(dataset, y, inputs)
     if not isinstance(dataset, BlockSource):
-        raise ValueError(f"engine='memory' does not take {type(dataset).__name__}.")
-    held = list(dataset.blocks())
+        raise ValueError(f"engine='memory' does not take {type(dataset).__name__}. {AUTO}")
+    held = [block for block in dataset.blocks() if len(block.X)]
     if not held:
         raise ValueError(f"{type(dataset).__name__} has no rows: there is nothing to fit.")
     parts: dict[str, Any] = {}
@@ -110,7 +116,7 @@ def in_memory(dataset, y, inputs):
         each = [getattr(block, name) for block in held]
         parts[name] = None if each[0] is None else np.concatenate(each)
     if dataset.feature_names is not None:
-        import pandas as pd
-
         parts["X"] = pd.DataFrame(parts["X"], columns=dataset.feature_names)
+    if dataset.label_order is not None:
+        parts["y"] = pd.Categorical(parts["y"], categories=dataset.label_order, ordered=True)
     return parts

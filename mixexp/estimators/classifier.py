@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -14,8 +13,9 @@ from sklearn.utils.validation import column_or_1d
 
 from .._validation import check_X_y
 from ..em import predictive
+from ..sources.values import label_order
 from ._base import BaseMoE
-from ._blocked import Codes, Labels
+from ._blocked import Codes, Labels, codes_among
 from ._lazy import lazy, single
 from ._online import learns_online
 from ._settings import resolve_expert
@@ -192,7 +192,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
             )
 
     def _check_data(self, X, y, expert):
-        order = _order_of(y) if expert.ordered else None
+        order = label_order(y) if expert.ordered else None
         X, y = check_X_y(self, X, y, multi_output=False, numeric=False)
         check_classification_targets(y)
         self.classes_, codes = self._classes_of(y, order)
@@ -247,7 +247,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
                 known = np.array([label for label in order if label in known], dtype=known.dtype)
         elif order is not None:
             _check_order(known.tolist(), order)
-        codes, unknown = _codes_of(y, known)
+        codes, unknown = codes_among(y, known)
         if unknown.any():
             raise ValueError(
                 f"y holds the label {y[unknown].tolist()[0]!r}, which classes= does not list."
@@ -268,7 +268,7 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         y = column_or_1d(np.asarray(y))
         if len(y) != n:
             raise ValueError(f"y has {len(y)} labels for {n} rows.")
-        codes, unknown = _codes_of(y, self.classes_)
+        codes, unknown = codes_among(y, self.classes_)
         if unknown.any():
             raise ValueError(
                 f"y holds the label {y[unknown].tolist()[0]!r}, which the model was not fitted "
@@ -313,12 +313,6 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         return self.classes_[back(draws)[:, 0].astype(int)]
 
 
-def _order_of(y):
-    """The categories of an ordered pandas categorical; None for other labels."""
-    kind: Any = getattr(y, "dtype", None)
-    return list(kind.categories) if getattr(kind, "ordered", False) else None
-
-
 def _warn_of_alphabet(classes):
     """Texts have no order of their own but the alphabet's, which is rarely the one meant."""
     if len(classes) > 2 and isinstance(classes[0], str):
@@ -333,7 +327,7 @@ def _warn_of_alphabet(classes):
 
 def _listed(classes, ordered):
     """The distinct classes of a list: sorted, or of ordered ones in the order given."""
-    order = _order_of(classes)
+    order = label_order(classes)
     labels = column_or_1d(np.asarray(classes))
     distinct, first = np.unique(labels, return_index=True)
     if not ordered:
@@ -351,10 +345,3 @@ def _check_order(classes, order):
             f"classes={classes!r} has another order than the categories of y, {list(order)!r}. "
             "List the classes from lowest to highest, in the order of the categories."
         )
-
-
-def _codes_of(y, classes):
-    """Positions of the labels y among the classes, in any order, and which are not among them."""
-    order = np.argsort(classes, kind="stable")
-    codes = order[np.minimum(np.searchsorted(classes[order], y), len(classes) - 1)]
-    return codes, classes[codes] != y

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .values import as_values, column_names
+
 GIVEN_AS = {"weight": "sample_weight"}  # names of inputs in messages, where they differ
 
 
@@ -35,7 +37,11 @@ class Partitions(NamedTuple):
 
 def is_dask(values) -> bool:
     """Whether this is a Dask collection; Dask need not be there to ask."""
-    return callable(getattr(values, "__dask_graph__", None))
+    graph = getattr(values, "__dask_graph__", None)
+    if not callable(graph):
+        return False
+    # those of Dask itself make their graphs anew; others may hold Dask's arrays or arrays in memory
+    return type(values).__module__.startswith("dask") or graph() is not None
 
 
 def is_frame(values) -> bool:
@@ -67,7 +73,8 @@ def aligned(X, given: dict[str, Any]) -> Partitions:
     parts += [[values] * n_partitions(X) for values in numbers.values()]
     names = (*frames, *arrays, *numbers)
     rows = list(zip(*parts, strict=True))
-    return Partitions(names, rows, len(_columns(X)), _names(X), tuple(inputs.values()))
+    width, columns = X.shape[1], column_names(getattr(X, "columns", None))
+    return Partitions(names, rows, width, columns, tuple(inputs.values()))
 
 
 def paired(X, sizes, name, values):
@@ -174,7 +181,7 @@ def _dealt(X, sizes, shown, values):
             f"X have is not known. Give {shown} as a Dask collection, or X with known chunks "
             "(compute_chunk_sizes(), to_dask_array(lengths=True))."
         )
-    values = np.asarray(values)
+    values = as_values(values)
     _check_total(shown, len(values), sum(sizes))
     chunks = (sizes, *((size,) for size in values.shape[1:]))
     return sent(array.from_array(values, chunks=chunks))
@@ -209,12 +216,3 @@ def _chunks(values) -> list:
     Their graphs are not optimised: optimised ones lose what was persisted, and share less.
     """
     return list(values.to_delayed(optimize_graph=False).ravel())
-
-
-def _columns(X):
-    return X.columns if is_frame(X) else range(X.shape[1])
-
-
-def _names(X) -> list[str] | None:
-    names = list(_columns(X))
-    return names if all(isinstance(name, str) for name in names) else None

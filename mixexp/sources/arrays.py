@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .base import ROW_INPUTS, Block, BlockSource
+from .values import as_floats, as_values, column_names, label_order
 
 BLOCK_ROWS = 65536
 
@@ -22,8 +23,8 @@ class ArrayDataset(BlockSource):
         Anything with a shape that gives an array for a slice of rows.
     y : array (n,) or (n, m), or None
         None for data to predict alone.
-    weight, offset, exposure, trials : array (n,) or None
-        As in `MoERegressor.fit`.
+    weight, offset, exposure, trials : array (n,), number or None
+        As in `MoERegressor.fit`; a number stands for all rows.
     block_rows : int, default=65536
         Rows of a block.
 
@@ -56,13 +57,15 @@ class ArrayDataset(BlockSource):
         n = self.X.shape[0]
         for name in ("y", *ROW_INPUTS):
             values = getattr(self, name)
-            if values is not None and np.shape(values)[:1] != (n,):
+            number = name != "y" and np.ndim(values) == 0
+            if values is not None and not number and np.shape(values)[:1] != (n,):
                 raise ValueError(
                     f"{name} needs one value per row of X: got shape {np.shape(values)} for {n} "
                     "rows."
                 )
         self.n_features = self.X.shape[1]
-        self.feature_names = named(getattr(X, "columns", None))
+        self.feature_names = column_names(getattr(X, "columns", None))
+        self.label_order = label_order(y)
         self.n_outputs = 0 if np.ndim(y) < 2 else np.shape(y)[1]
         self.row_inputs = tuple(name for name in ROW_INPUTS if getattr(self, name) is not None)
 
@@ -70,32 +73,15 @@ class ArrayDataset(BlockSource):
         n = self.X.shape[0]
         for start in range(0, n, self.block_rows):
             stop = min(start + self.block_rows, n)
-            inputs = {name: _part(getattr(self, name), start, stop) for name in ROW_INPUTS}
+            parts = {name: _part(getattr(self, name), start, stop) for name in ("y", *ROW_INPUTS)}
             yield Block(
-                as_floats(_part(self.X, start, stop)),
-                _part(self.y, start, stop),
-                **inputs,
+                as_floats(_rows(self.X, start, stop)),
+                **parts,
                 place=f"rows {start} to {stop - 1}",
             )
 
     def identity(self):
         return f"arrays of shapes {np.shape(self.X)}, {np.shape(self.y)}"
-
-
-def as_floats(X) -> np.ndarray:
-    """X as float32 where it is, else as float64; what are no numbers stays as it is."""
-    X = np.asarray(X)
-    if X.dtype in (np.float32, np.float64):
-        return X
-    return X.astype(np.float64) if X.dtype.kind in "biuf" else X
-
-
-def named(columns) -> list[str] | None:
-    """Names of columns, where all are texts."""
-    if columns is None:
-        return None
-    names = list(columns)
-    return names if all(isinstance(name, str) for name in names) else None
 
 
 def check_block_rows(block_rows) -> int:
@@ -106,6 +92,13 @@ def check_block_rows(block_rows) -> int:
 
 
 def _part(values, start, stop):
+    """Rows of a target or a row-wise input; a number is one for every row."""
     if values is None:
         return None
+    if np.ndim(values) == 0:
+        return np.full(stop - start, values)
+    return as_values(_rows(values, start, stop))
+
+
+def _rows(values, start, stop):
     return values.iloc[start:stop] if hasattr(values, "iloc") else values[start:stop]

@@ -24,8 +24,9 @@ class Block(NamedTuple):
     weight, offset, exposure, trials : (n,) arrays or None
     place : str
         Where the block stands, for messages: a file and its row group, or the rows' numbers.
-    parts : tuple of (int, str)
-        First rows and places of the parts of a block that is put together from several.
+    parts : tuple of (int, str, int)
+        First rows and places of the parts that the block is put together from, and how many rows
+        of the place come before them.
     """
 
     X: np.ndarray
@@ -35,12 +36,13 @@ class Block(NamedTuple):
     exposure: np.ndarray | None = None
     trials: np.ndarray | None = None
     place: str = ""
-    parts: tuple[tuple[int, str], ...] = ()
+    parts: tuple[tuple[int, str, int], ...] = ()
 
     def place_of(self, row: int) -> str:
         """Where a row of the block stands."""
-        first, place = next(((f, p) for f, p in reversed(self.parts) if f <= row), (0, self.place))
-        return f"{place}, row {row - first} of it"
+        parts = self.parts or ((0, self.place, 0),)
+        first, place, before = next(part for part in reversed(parts) if part[0] <= row)
+        return f"{place}, row {row - first + before} of it"
 
 
 class PlacedError(ValueError):

@@ -12,6 +12,7 @@ from scipy import sparse
 
 from .aligned import GIVEN_AS, Partitions, aligned, is_dask, sent
 from .base import ROW_INPUTS, Block, Source
+from .values import as_floats, as_values, column_names, label_order
 
 ROWS = 65_536  # of a partition of rows that were in memory: of the rows alone, not of the cluster
 
@@ -135,14 +136,13 @@ def dask_source(X, y, **inputs) -> DaskSource:
         raise ValueError("fit needs y beside X.")
     if is_dask(X):
         return DaskSource(X, y, **inputs)
-    values = np.asarray(X)
+    values = as_floats(X)
     if values.ndim != 2 or sparse.issparse(X):
         kind = "a sparse matrix" if sparse.issparse(X) else f"an array of shape {values.shape}"
         raise ValueError(f"engine='dask' takes dense X of shape (n, p); got {kind}.")
     cut = sent(dask.array.from_array(values, chunks=(ROWS, -1)))
     source = DaskSource(cut, y, **inputs)
-    names = list(getattr(X, "columns", [0]))
-    source.feature_names = names if all(isinstance(name, str) for name in names) else None
+    source.feature_names = column_names(getattr(X, "columns", None))
     return source
 
 
@@ -150,24 +150,6 @@ def n_outputs(y) -> int:
     """Columns of a target; 0 where it has one value for each row."""
     y = y if is_dask(y) else np.asarray(y)
     return int(y.shape[1]) if y.ndim == 2 else 0
-
-
-def label_order(y) -> list[Any] | None:
-    """The categories of an ordered categorical series; None for other targets.
-
-    Raises
-    ------
-    ValueError
-        Where Dask does not know the categories.
-    """
-    if not getattr(getattr(y, "dtype", None), "ordered", False):
-        return None
-    if is_dask(y) and not y.cat.known:
-        raise ValueError(
-            "y is an ordered categorical whose categories Dask does not know. Use "
-            "y.cat.as_known(), or y.astype(pandas.CategoricalDtype([...], ordered=True))."
-        )
-    return list(y.dtype.categories)
 
 
 def _on_partition(function, names, place, *parts):
@@ -185,7 +167,7 @@ def _merged(merge, *values):
 def block_of(names, place, parts) -> Block:
     """A partition's parts as a `Block`."""
     flat = [one for part in parts for one in (part if isinstance(part, tuple) else (part,))]
-    values: dict[str, Any] = {"y": None, **dict(zip(names, map(_as_array, flat), strict=True))}
+    values: dict[str, Any] = {"y": None, **dict(zip(names, map(_dense, flat), strict=True))}
     n = values["X"].shape[0]
     for name in names:
         part = values[name]
@@ -197,28 +179,15 @@ def block_of(names, place, parts) -> Block:
                 f"{n}. Partitions are paired in their order; give inputs that are cut at the same "
                 "rows, such as columns of one data frame."
             )
-    X = values["X"]
-    if X.dtype.kind in "biu" or X.dtype == np.float16:
-        values["X"] = X.astype(np.float64)
+    values["X"] = as_floats(values["X"])
     return Block(**values, place=f"partition {place}")
 
 
 def _dense(part):
+    """An array of a part that is not sparse."""
     if sparse.issparse(part):
         raise ValueError(
             "X has sparse chunks, and engine='dask' takes dense columns: "
             "X.map_blocks(lambda chunk: chunk.toarray())."
         )
-    return np.asarray(part)
-
-
-def _as_array(part):
-    """An array of a part; nullable numbers become floats with NaN."""
-    kinds = part.dtypes if hasattr(part, "columns") else [getattr(part, "dtype", None)]
-    kinds = [getattr(kind, "numpy_dtype", kind) for kind in kinds]
-    if not hasattr(part, "iloc") or not all(getattr(kind, "kind", "O") in "biuf" for kind in kinds):
-        return _dense(part)
-    single = all(kind == np.float32 for kind in kinds)
-    if hasattr(part, "columns") or any(hasattr(kind, "na_value") for kind in [part.dtype]):
-        return part.to_numpy(dtype=np.float32 if single else np.float64, na_value=np.nan)
-    return part.to_numpy()
+    return as_values(part)

@@ -23,9 +23,11 @@ class FileDataset(BlockSource):
     ----------
     path : path-like, or sequence of them
         A file, or a folder with all files below it that end in .parquet, .pq, .arrow or .feather,
-        in the order of their paths. All have the columns of the first.
+        in the order of their paths, but for hidden ones: names of files and folders that begin
+        with "." or "_". All have the columns of the first.
     target : str, sequence of str, or None
-        Column of y, or columns of several responses; None for data to predict alone.
+        Column of y, or columns of several responses; None for data to predict alone. An ordered
+        dictionary, as pandas writes an ordered categorical of texts, keeps its order.
     features : sequence of str, or None
         Columns of X in this order; None means all columns that have no other role.
     weight, offset, exposure, trials : str or None
@@ -88,6 +90,7 @@ class FileDataset(BlockSource):
         for one in opened:
             self._check_schema(one)
         self._dtype = _common(opened, self.feature_names)
+        self.label_order = self._first_order(opened)
         sizes = [(one.path.name, one.path.stat().st_size, one.n_rows) for one in opened]
         self._identity = f"{sizes} {self._columns} {[str(o.schema) for o in opened[:1]]}"
 
@@ -106,25 +109,48 @@ class FileDataset(BlockSource):
         for path in self.files:
             opened = _Opened.of(path)
             self._check_schema(opened)
-            for place, batch in opened.batches(self._columns, self.block_rows):
-                yield self._block(batch, place)
+            for place, first, batch in opened.batches(self._columns, self.block_rows):
+                yield self._block(batch, place, first)
 
-    def _block(self, batch, place) -> Block:
+    def _first_order(self, opened):
+        """Categories of an ordered target, as the first rows have them."""
+        if self.n_outputs or not self._targets:
+            return None
+        kinds = [one.schema.field(self._targets[0]).type for one in opened]
+        if not any(map(_is_ordered, kinds)):
+            return None
+        batches = (batch for one in opened for *_, batch in one.batches(self._targets, 1))
+        return next((_order(batch.column(0)) for batch in batches), None)
+
+    def _block(self, batch, place, first) -> Block:
+        """The block of a batch, before which its place has so many rows."""
         for name in self._columns:
             if batch.column(name).null_count:
                 row = int(np.argmax(batch.column(name).is_null().to_numpy(zero_copy_only=False)))
                 raise ValueError(
-                    f"{place}: column {name!r} has no value in row {row} of it. Fill missing "
-                    "values in, or leave these rows or the column out."
+                    f"{place}: column {name!r} has no value in row {first + row} of it. Fill "
+                    "missing values in, or leave these rows or the column out."
                 )
+        self._check_order(batch, place)
         X = np.empty((batch.num_rows, self.n_features), self._dtype, order="F")
         for j, name in enumerate(self.feature_names):
             X[:, j] = _numbers(batch.column(name))
         y = [_values(batch.column(name)) for name in self._targets]
         inputs = {name: _numbers(batch.column(column)) for name, column in self._inputs.items()}
-        if not y:
-            return Block(X, None, **inputs, place=place)
-        return Block(X, np.column_stack(y) if self.n_outputs else y[0], **inputs, place=place)
+        target = None if not y else np.column_stack(y) if self.n_outputs else y[0]
+        return Block(X, target, **inputs, place=place, parts=((0, place, first),))
+
+    def _check_order(self, batch, place):
+        """Refuse labels in another order than those of the first rows."""
+        if self.n_outputs or not self._targets:
+            return
+        order = _order(batch.column(self._targets[0]))
+        if order != self.label_order:
+            raise ValueError(
+                f"{place}: {self._targets[0]!r} has the ordered categories {order!r}, and the "
+                f"first rows have {self.label_order!r}. Write all files with the same categories "
+                "(pandas.CategoricalDtype([...], ordered=True)), or as texts."
+            )
 
     def _check_schema(self, opened):
         """Refuse a file that lacks a column, or has texts where numbers are needed."""
@@ -178,10 +204,10 @@ class _Opened(NamedTuple):
         return "row group" if self.kind == "parquet" else "record batch"
 
     def batches(self, columns, size):
-        """(place, record batch) of at most so many rows, in order."""
+        """(place, rows of it before, record batch of at most so many rows), in order."""
         import pyarrow as pa
 
-        group, read = 0, self._parquet if self.kind == "parquet" else self._arrow
+        group, first, read = 0, 0, self._parquet if self.kind == "parquet" else self._arrow
         batches = read(columns, size)
         while True:
             try:
@@ -193,9 +219,10 @@ class _Opened(NamedTuple):
             if found is None:
                 return
             if found[1] is None:  # the next group begins
-                group = found[0]
+                group, first = found[0], 0
                 continue
-            yield f"{self.path}, {self.group} {group}", found[1]
+            yield f"{self.path}, {self.group} {group}", first, found[1]
+            first += found[1].num_rows
 
     def _parquet(self, columns, size):
         import pyarrow.parquet as pq
@@ -225,7 +252,7 @@ def _files(path) -> list[Path]:
     for one in paths:
         if one.is_dir():
             inside = sorted(file for file in one.rglob("*") if file.suffix.lower() in SUFFIXES)
-            found += [file for file in inside if not file.name.startswith((".", "_"))]
+            found += [file for file in inside if not _is_hidden(file.relative_to(one))]
         elif not one.is_file():
             raise ValueError(f"{one}: there is no such file or folder.")
         elif one.suffix.lower() not in SUFFIXES:
@@ -235,6 +262,11 @@ def _files(path) -> list[Path]:
     if not found:
         raise ValueError(f"{path}: no file in it ends in one of {', '.join(SUFFIXES)}.")
     return found
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether the file or a folder above it has a name of copies and of notes about the data."""
+    return any(part.startswith((".", "_")) for part in path.parts)
 
 
 def _listed(names, what) -> list[str]:
@@ -266,6 +298,15 @@ def _numbers(column):
     if pa.types.is_decimal(column.type):
         column = column.cast(pa.float64())
     return column.to_numpy(zero_copy_only=False)
+
+
+def _order(column) -> list[Any] | None:
+    """The categories of an ordered column; None for any other."""
+    return column.dictionary.to_pylist() if _is_ordered(column.type) else None
+
+
+def _is_ordered(kind) -> bool:
+    return bool(getattr(kind, "ordered", False))
 
 
 def _values(column):
@@ -301,5 +342,9 @@ def _joined(held: list[Block]) -> Block:
         for i, one in enumerate(held[0][:-2])
     ]
     starts = np.cumsum([0, *(len(block.X) for block in held[:-1])])
-    parts = tuple((int(start), block.place) for start, block in zip(starts, held, strict=True))
+    parts = tuple(
+        (int(start) + row, place, before)
+        for start, block in zip(starts, held, strict=True)
+        for row, place, before in block.parts
+    )
     return Block(*arrays)._replace(place=f"{held[0].place} to {held[-1].place}", parts=parts)

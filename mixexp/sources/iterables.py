@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .arrays import as_floats, named
 from .base import ROW_INPUTS, Block, BlockSource
+from .values import as_floats, as_values, column_names, label_order
 
 PARTS = ("X", "y", *ROW_INPUTS)
 
@@ -22,7 +22,7 @@ class BlockDataset(BlockSource):
         It begins anew whenever it is iterated (or called), with the same blocks in the same order.
         Each block is a tuple ``(X, y)`` or ``(X, y, weight)``, or a mapping with the keys "X",
         "y", and where there are any "weight", "offset", "exposure" and "trials"; X (rows, p) is an
-        array or a data frame.
+        array or a data frame. All blocks hold what the first holds.
     read_ahead : bool, default=True
         Get the next block in a thread while one is used; False where blocks may be had in the
         thread of the caller alone, as from a connection of `sqlite3`.
@@ -31,7 +31,8 @@ class BlockDataset(BlockSource):
     ------
     ValueError
         If it is an iterator, which ends after one round, has no block, or its first block is
-        none.
+        none. When blocks are read, if one differs from the first in what it holds, in its columns
+        or in the order of its labels.
 
     Examples
     --------
@@ -64,30 +65,84 @@ class BlockDataset(BlockSource):
         given = next(iter(self._again()), None)
         if given is None:
             raise ValueError("BlockDataset has no blocks: there is nothing to fit.")
-        first = _block(given, 0)
-        self.n_features = first.X.shape[1]
-        self.n_outputs = 0 if first.y is None or first.y.ndim < 2 else first.y.shape[1]
-        self.row_inputs = tuple(name for name in ROW_INPUTS if getattr(first, name) is not None)
-        self.feature_names = named(getattr(_parts(given, 0)["X"], "columns", None))
+        parts = _parts(given, 0)
+        first = self._first = _Form.of(parts, _block(parts, 0))
+        self.n_features = first.n_features
+        self.n_outputs = first.n_outputs
+        self.row_inputs = tuple(name for name in ROW_INPUTS if name in first.held)
+        self.feature_names = first.feature_names
+        self.label_order = first.label_order
 
     def blocks(self) -> Iterator[Block]:
         for number, given in enumerate(self._again()):
-            yield _block(given, number)
+            parts = _parts(given, number)
+            block = _block(parts, number)
+            if len(block.X):
+                self._first.check(_Form.of(parts, block), block.place)
+            yield block
 
     def identity(self):
         return f"blocks of {type(self._again).__name__}"
 
 
-def _block(given, number) -> Block:
+class _Form(NamedTuple):
+    """What all blocks have in common with the first."""
+
+    held: tuple[str, ...]
+    n_features: int
+    n_outputs: int
+    feature_names: list[str] | None
+    label_order: list[Any] | None
+
+    @classmethod
+    def of(cls, parts, block: Block) -> _Form:
+        y = block.y
+        return cls(
+            tuple(name for name in PARTS if getattr(block, name) is not None),
+            block.X.shape[1],
+            0 if y is None or y.ndim < 2 else y.shape[1],
+            column_names(getattr(parts["X"], "columns", None)),
+            label_order(parts["y"]),
+        )
+
+    def check(self, other: _Form, place: str):
+        """Refuse a block that differs.
+
+        Raises
+        ------
+        ValueError
+        """
+        said = {
+            "held": ("holds {}", "Give every block the same inputs"),
+            "n_features": ("has {} columns of X", "Give every block the same columns"),
+            "n_outputs": ("has {} columns of y (0: one value for each row)", "Give all the same"),
+            "feature_names": ("names the columns {}", "Give every block the same columns in order"),
+            "label_order": ("has the ordered categories {}", "Give every y the same categories"),
+        }
+        for name, (text, cure) in said.items():
+            here, first = getattr(other, name), getattr(self, name)
+            if here != first:
+                here, first = (
+                    ", ".join(one) if name == "held" else repr(one) for one in (here, first)
+                )
+                raise ValueError(
+                    f"{place} {text.format(here)}; the first block {text.format(first)}. {cure}."
+                )
+
+
+def _block(given: dict[str, Any], number) -> Block:
     parts: dict[str, Any] = {
-        name: None if values is None else np.asarray(values)
-        for name, values in _parts(given, number).items()
+        name: None if values is None else as_values(values)
+        for name, values in given.items()
+        if name != "X"
     }
-    X = as_floats(parts.pop("X"))
+    X = as_floats(given["X"])
     if X.ndim != 2:
         raise ValueError(f"block {number}: X needs two dimensions; got shape {X.shape}.")
     for name, values in parts.items():
-        if values is not None and values.shape[:1] != X.shape[:1]:
+        if name in ROW_INPUTS and np.ndim(values) == 0 and values is not None:
+            parts[name] = np.full(len(X), values)
+        elif values is not None and values.shape[:1] != X.shape[:1]:
             raise ValueError(f"block {number}: {name} has shape {values.shape} for {len(X)} rows.")
     return Block(X, **parts, place=f"block {number}")
 

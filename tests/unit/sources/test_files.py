@@ -132,6 +132,44 @@ def test_missing_values_are_named_with_their_row_group(tmp_path):
         list(FileDataset(path, target="y").blocks())
 
 
+@pytest.mark.parametrize("write", ["parquet", "arrow"])
+def test_rows_are_counted_from_the_beginning_of_their_row_group(write, tmp_path):
+    path = tmp_path / f"rows.{write}"
+    whole = table(900)
+    if write == "parquet":
+        pq.write_table(whole, path, row_group_size=500)
+    else:
+        feather.write_feather(whole, path, chunksize=500)
+    group = "row group" if write == "parquet" else "record batch"
+    blocks = list(FileDataset(path, target="y", block_rows=150).blocks())
+    assert sum(len(block.X) for block in blocks) == 900
+    y = whole["y"].to_numpy()
+    for block in blocks:
+        for row in (0, len(block.X) - 1):
+            place = int(np.flatnonzero(y == block.y[row])[0])
+            said = f"{path}, {group} {place // 500}, row {place % 500} of it"
+            assert block.place_of(row) == said
+
+
+def test_a_missing_value_deep_in_a_row_group_is_named_by_its_row(tmp_path):
+    path = tmp_path / "rows.parquet"
+    values = np.arange(1000.0)
+    pq.write_table(table(1000, b=pa.array(values, mask=values == 730)), path)
+    with pytest.raises(ValueError, match="column 'b' has no value in row 730 of it"):
+        list(FileDataset(path, target="y", block_rows=100).blocks())
+
+
+def test_hidden_folders_hold_no_data(tmp_path):
+    hidden_above = tmp_path / ".data"
+    names = ["a.parquet", "part/b.parquet", ".ipynb_checkpoints/a-checkpoint.parquet"]
+    names += ["_old/b.parquet", "part/_old/deep/b.parquet"]
+    for name in names:
+        (hidden_above / name).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table(), hidden_above / name)
+    dataset = FileDataset(hidden_above, target="y")
+    assert [str(file.relative_to(hidden_above)) for file in dataset.files] == names[:2]
+
+
 def test_damage_is_named_with_its_row_group(tmp_path):
     path = tmp_path / "rows.parquet"
     pq.write_table(table(3000), path, row_group_size=1000, compression="zstd")
