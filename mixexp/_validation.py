@@ -13,8 +13,6 @@ from .em.device import ENTRIES, DeviceMatrix, on_device, to_host
 from .sources import Source
 from .sources.aligned import is_dask
 
-ROW_INPUTS = ("offset", "exposure", "trials")
-
 
 def refuse_dataset(X, what: str):
     """Refuse a dataset of blocks, or a Dask collection, where rows in memory are needed."""

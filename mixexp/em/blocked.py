@@ -166,11 +166,11 @@ class BlockRows:
     def _new_table(self, table_size, seed):
         units, total = self.counted_units, None
         key, weight = self.survey.distinct
-        if key is not None and len(key) <= table_size:
-            return Table(self._table_rows(key, weight), key, True, units, units)
         if key is None:
             sample = self.reduce(Sampler(SPARE * table_size + 1, seed), Sampler.merge)
             key, weight, total = sample[0], sample[1], self.total_weight
+        if len(key) <= table_size:  # also of a sample: it then kept all
+            return Table(self._table_rows(key, weight), key, True, units, units)
         keep, sampled = priority_sample(weight, keyed_uniform(key, seed), table_size, total)
         size = min(units, float(table_size))
         return Table(self._table_rows(key[keep], sampled), key[keep], False, size, size)

@@ -127,6 +127,8 @@ class DeviceBlocks:
         work += summed // self.m + 1
         vectors = 8 * 4
         free = self.X.settings.budget(self.xp) - self.n * vectors
+        if self.X.settings.memory is not None and not self.X.streamed:
+            free -= self.X.array.nbytes  # what is free on the device is free beside X
         tiles = -(-self.n // self.m)
         most = max(1, min(tiles, MOST // self.m))
         left = free - tiles * self.m * design

@@ -146,15 +146,16 @@ def test_a_pass_moves_parameters_up_and_statistics_down(twin, n, sets):
 
 
 def budget_for(rows, model, tiles, keep):
-    """Bytes in which designs are kept or not, and blocks have about so many tiles."""
+    """Bytes, X included, in which designs are kept or not and blocks have about so many tiles."""
     K, q, m = model.K, 3, gpu.tile_rows(rows.n)
     T = q * (q + 1) // 2
     design = 8 * (q + T)
     work = 8 * (2 * K + 3 + K) + (2 * K * q + (K + 3) * T) * 8 // m + 1
     padded = -(-rows.n // m) * m
+    given = rows.X.nbytes + 32 * rows.n
     if keep:
-        return 32 * rows.n + padded * design + tiles * m * work
-    return 32 * rows.n + int((tiles + 0.5) * m * (work + design))
+        return given + padded * design + tiles * m * work
+    return given + int((tiles + 0.5) * m * (work + design))
 
 
 @pytest.mark.parametrize("tiles, keep", [(3, True), (2, False), (1, False)])
@@ -167,6 +168,15 @@ def test_blocks_are_sized_to_the_memory(xp, tiles, keep):
     blocks = engine.kernel.blocks
     assert blocks.kept == keep and blocks.size == tiles * gpu.TILE
     assert_same_pass(engine.run(model, params), MemoryEngine(rows, model).run(model, params))
+
+
+def test_memory_that_is_given_includes_X(twin):
+    case = problem("softmax", "gaussian", n=9000)
+    model = model_of(case, K=3)
+    needed = budget_for(case.rows, model, 3, True)
+    for memory, kept in ((needed, True), (needed - case.rows.X.nbytes // 2, False)):
+        blocks = GpuEngine(on_device(twin, case.rows, memory=memory), model).kernel.blocks
+        assert blocks.kept == kept
 
 
 def test_every_pass_of_a_run_moves_one_array_up_and_one_down(twin):
@@ -189,7 +199,7 @@ def test_streamed_rows_move_once_a_pass(twin):
     case = problem("softmax", "gaussian", n=9000)
     model = model_of(case, K=3)
     params = two_sets(model, case.rows)
-    memory = budget_for(case.rows, model, 1, False) + 8 * 2 * gpu.TILE
+    memory = budget_for(case.rows, model, 1, False) - case.rows.X.nbytes + 8 * 2 * gpu.TILE
     engine = GpuEngine(streamed(case.rows, memory=memory), model)
     twin.clear()
     assert_same_pass(engine.run(model, params), MemoryEngine(case.rows, model).run(model, params))

@@ -164,6 +164,17 @@ def test_starts_are_those_of_memory_however_many_rows_are_told_apart(most, monke
     assert_same_fit(memory, MoERegressor(2, start=QUICK, random_state=3).fit(ragged(X=X, y=y)))
 
 
+def test_starts_take_all_rows_where_a_table_holds_more_than_are_told_apart(monkeypatch):
+    monkeypatch.setattr(survey.merged_keys, "__defaults__", (500,))
+    X, mean, weight = two_regimes()
+    y = gaussian_target(mean)
+    X, y, weight = (np.concatenate([one, one[:500]]) for one in (X, y, weight))
+    start = MultiStart(n_starts=0.1, max_rounds=1, table_size=4000)
+    memory = MoERegressor(2, start=start).fit(X, y, weight)
+    blocks = BlockDataset([(X[i:j], y[i:j], weight[i:j]) for i, j in ((0, 900), (900, 3500))])
+    assert_same_fit(memory, MoERegressor(2, start=start).fit(blocks))
+
+
 def test_arrays_on_disk(tmp_path):
     X, mean, weight = two_regimes()
     y = gaussian_target(mean)

@@ -9,8 +9,10 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 from numpy.testing import assert_allclose
+from scipy import sparse
 
 from mixexp import ArrayDataset, BlockDataset, FileDataset, MoEClassifier, MoERegressor
+from mixexp.sources import Source
 
 LEVELS = ["low", "mid", "high"]
 
@@ -185,6 +187,25 @@ def test_texts_and_numbers_as_labels_are_refused(rng):
     blocks = BlockDataset([(X, np.array(["0", "1"] * 25)), (X, np.array([0, 1] * 25))])
     with pytest.raises(ValueError, match=r"texts as labels in some blocks .* '0' and 0\. Make"):
         MoEClassifier(1).fit(blocks)
+
+
+def test_what_an_engine_does_not_take_comes_with_the_next_step(rng):
+    X, y = rng.normal(size=(60, 2)), rng.normal(size=60)
+    with pytest.raises(ValueError, match=r"sparse matrix of X\. Use engine='memory'"):
+        MoERegressor(1, engine="stream").fit(sparse.csr_array(X), y)
+    for engine in ("stream", "memory"):
+        with pytest.raises(ValueError, match=r"not take Elsewhere\. Leave engine='auto'"):
+            MoERegressor(1, engine=engine).fit(Elsewhere())
+
+
+class Elsewhere(Source):
+    """A source that does not give its blocks one after the other."""
+
+    def reduce(self, function, merge):
+        raise AssertionError("nothing is read")
+
+    def identity(self):
+        return "elsewhere"
 
 
 class Held(np.ndarray):
