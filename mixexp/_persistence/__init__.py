@@ -1,7 +1,7 @@
 """Files of parameters: trees of arrays and plain values, never pickles.
 
 ``_file`` defines the format, ``_atomic`` the crash-safe writing, and ``_components`` turns
-estimators' parts and NamedTuples into trees and back.
+estimators' parts and NamedTuples into trees and back. ``_digest`` tells settings apart.
 """
 
 from mixexp._persistence._atomic import write_atomic
@@ -11,6 +11,7 @@ from mixexp._persistence._components import (
     namedtuple_from_tree,
     namedtuple_to_tree,
 )
+from mixexp._persistence._digest import digest
 from mixexp._persistence._file import (
     FORMAT_VERSION,
     FileMeta,
@@ -25,6 +26,7 @@ __all__ = [
     "PersistenceError",
     "component_from_tree",
     "component_to_tree",
+    "digest",
     "load_tree",
     "namedtuple_from_tree",
     "namedtuple_to_tree",

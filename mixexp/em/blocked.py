@@ -320,4 +320,5 @@ def _(rows: BlockRows, description: str) -> str:
     survey = rows.survey
     for part in (*survey.x, *survey.y, *survey.left, survey.n, survey.weight):
         digest.update(np.asarray(part, dtype=np.float64).tobytes())
+    digest.update(f"keys {survey.keys}".encode())  # moments know neither pairs nor trials
     return digest.hexdigest()

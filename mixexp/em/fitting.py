@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._persistence import digest
 from . import wide, working_set
 from .annealing import annealed
 from .approached import approached_start, led, settled
@@ -245,10 +246,9 @@ def _checkpoint(model, rows, solver, start, seed, given):
         for name, value in solver.get_params().items()
         if name not in ("checkpoint", "checkpoint_every", "resume", "max_passes")
     }
-    description = f"{model.K} {model.gate!r} {model.expert!r} {settings} {start!r} {seed}"
-    description += f" {model.prior_likelihood}"
-    description += f" {model.gate_columns.tolist()} {model.expert_columns.tolist()}"
-    description += "".join(f" {model.pack(stack([params])).tobytes().hex()}" for params in given)
+    parts = model._replace(scaling=None)  # which the rows determine
+    begin = [model.pack(stack([params])) for params in given]
+    description = digest([parts, settings, start, seed, begin])
     mark = fingerprint(rows, description)
     return Checkpoint(solver.checkpoint, solver.checkpoint_every, mark)
 

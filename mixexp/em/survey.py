@@ -9,7 +9,7 @@ import numpy as np
 from ..experts.target import TargetSummary
 from ..scaling import Moments
 from .rows import Rows
-from .starts.keys import hash_rows
+from .starts.keys import hash_rows, mix
 
 MANY = 2**18  # distinct rows up to which their hashes and weights are kept
 HEAD = 512  # first rows that are kept as an example
@@ -20,10 +20,6 @@ class Distinct(NamedTuple):
 
     key: np.ndarray | None
     weight: np.ndarray | None
-
-    @classmethod
-    def of(cls, rows: Rows) -> Distinct:
-        return merged_keys(hash_rows(rows), _weight(rows))
 
     def merged(self, other: Distinct) -> Distinct:
         """Those of earlier rows and of later ones."""
@@ -60,6 +56,9 @@ class Survey(NamedTuple):
     total, largest : float
         Sum and maximum of the target's values.
     distinct : Distinct
+    keys : int or None
+        Sum, modulo 2**64, of a hash of every row with its offset, trials and weight: what the
+        rows are, in any order.
     head : Rows
         The first rows.
     """
@@ -74,6 +73,7 @@ class Survey(NamedTuple):
     total: float
     largest: float
     distinct: Distinct
+    keys: int | None
     head: Rows
 
     def merged(self, other: Survey) -> Survey:
@@ -91,6 +91,7 @@ class Survey(NamedTuple):
             self.total + other.total,
             max(self.largest, other.largest),
             self.distinct.merged(other.distinct),
+            None if None in (self.keys, other.keys) else (self.keys + other.keys) % 2**64,  # type: ignore[operator]
             joined([self.head, other.head]).take(slice(HEAD)) if few else self.head,
         )
 
@@ -115,6 +116,7 @@ class Surveyor:
         y, weight = rows.y, rows.weight
         left = y if rows.offset is None else y - rows.offset[:, None]
         codes = y[:, 0].astype(int) if self.classifies else None
+        key = hash_rows(rows) if self.counts else None
         return Survey(
             rows.n,
             rows.total_weight,
@@ -125,7 +127,8 @@ class Surveyor:
             None if codes is None else np.bincount(codes, weights=weight),
             float(y.sum()),
             float(y.max()),
-            Distinct.of(rows) if self.counts else Distinct(None, None),
+            Distinct(None, None) if key is None else merged_keys(key, _weight(rows)),
+            None if key is None else _sum_of_keys(key, _weight(rows)),
             copied(rows.take(slice(HEAD))),
         )
 
@@ -143,6 +146,12 @@ def copied(rows: Rows) -> Rows:
     """The rows in arrays of their own, which hold no block in memory."""
     values: list[Any] = [None if part is None else part.copy() for part in rows]
     return Rows(*values)
+
+
+def _sum_of_keys(key, weight) -> int:
+    """The sum, modulo 2**64, of hashes of rows and their weights."""
+    bits = np.ascontiguousarray(weight, dtype=np.float64).view(np.uint64)
+    return int(mix(key ^ bits).sum(dtype=np.uint64))
 
 
 def _weight(rows):

@@ -202,7 +202,8 @@ class CallableGate(KnownGate):
         (n, K), row by row; or an object with ``predict_proba``, such as a fitted classifier of
         scikit-learn. It is asked once for every block of rows of a fit, is not copied by
         ``clone``, and is not written to a file of parameters: `save` refuses it by name, and
-        ``pickle`` takes what it can import.
+        ``pickle`` takes what it can import. A checkpoint is bound to its code and to what it
+        encloses, not to what it reads elsewhere; see "Checkpoints" in the documentation.
 
     Raises
     ------

@@ -107,7 +107,7 @@ class Source(ABC):
     def identity(self) -> str:
         """A text that differs where the data do, as far as that is known without reading them.
 
-        Checkpoints are bound to it, and to sums over the rows.
+        Checkpoints are bound to it, to the moments of the rows, and to a sum of their hashes.
         """
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mixexp import EM, MoERegressor
+from mixexp import EM, L2, BlockDataset, CallableGate, GaussianExpert, MoERegressor, MultiStart
 from mixexp._persistence import PersistenceError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -76,7 +76,8 @@ def killed(path, at_pass=-1, at_write=-1):
 
 def assert_same_fit(first, second):
     for name in ("coef_", "intercept_", "gate_coef_", "dispersion_", "objective_path_"):
-        assert np.array_equal(getattr(first, name), getattr(second, name)), name
+        if hasattr(first, name):  # a known gate has no coefficients
+            assert np.array_equal(getattr(first, name), getattr(second, name)), name
     assert first.n_iter_ == second.n_iter_
 
 
@@ -184,3 +185,116 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(PersistenceError, match=path.name):
         model(path).fit(*data())
+
+
+def ridge(path, place):
+    """A fit whose settings print alike, whichever column in the middle has the large weight."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(400, 120))
+    y = np.where(np.arange(400) % 3 == 0, X[:, 60], -X[:, 60]) + 0.3 * rng.normal(size=400)
+    weights = rng.uniform(1, 2, 120)
+    weights[place] = 30.0
+    expert = GaussianExpert(penalty=L2(0.1, weights=weights))
+    start = MultiStart(n_starts=0.1, max_rounds=1)
+    solver = EM(checkpoint=path, checkpoint_every=2, max_passes=5)
+    return MoERegressor(2, gate="constant", expert=expert, start=start, solver=solver).fit(X, y)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_settings_that_print_alike_are_told_apart(tmp_path):
+    first = ridge(tmp_path / "c", 60)
+    assert_same_fit(ridge(tmp_path / "c", 60), first)
+    with pytest.raises(ValueError, match="belongs to a fit of other data or settings"):
+        ridge(tmp_path / "c", 61)
+
+
+SLOPE = 1.0
+
+
+def halves(X):
+    """Known probabilities of two experts."""
+    prob = 1 / (1 + np.exp(-SLOPE * X[:, 0]))
+    return np.column_stack([prob, 1 - prob])
+
+
+def known(path):
+    return model(path).set_params(gate=CallableGate(halves))
+
+
+def test_a_known_gate_resumes_in_another_process(tmp_path, monkeypatch):
+    path = tmp_path / "c"
+    code = (
+        "import sys; from tests.unit.estimators.test_checkpoint import data, known\n"
+        "known(sys.argv[1]).fit(*data())"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, env=env, check=True)
+    assert_same_fit(known(path).fit(*data()), known(None).fit(*data()))
+    monkeypatch.setitem(globals(), "SLOPE", 2.0)
+    with pytest.raises(ValueError, match="belongs to a fit of other data or settings"):
+        known(path).fit(*data())
+
+
+SIGNS = np.tile([-1.0, 1.0, 1.0, -1.0], 1024)
+OTHER_SIGNS = np.tile([-1.0, 1.0, 1.0, -1.0, 1.0, -1.0, -1.0, 1.0], 512)
+
+
+def counts(**others):
+    """Distinct rows, too many for a table in memory, whose moments are free of rounding.
+
+    Eight neighbours have the same count, so that those of `OTHER_ROWS` are the same.
+    """
+    i = np.arange(4096)
+    X = np.column_stack([i // 8 % 32, i // 256, i % 2, i // 2 % 4]).astype(float)
+    y = np.repeat(np.random.default_rng(5).binomial(20, 0.4, 512), 8).astype(float)
+    weight = np.ones(4096)
+    return {"X": X, "y": y, "weight": weight, "offset": SIGNS, "trials": 21 + SIGNS, **others}
+
+
+def blocks(**parts):
+    halves = (slice(2048), slice(2048, None))
+    return BlockDataset([{name: a[half] for name, a in parts.items()} for half in halves])
+
+
+def binomial(path, rows):
+    start = MultiStart(n_starts=0.1, max_rounds=1)
+    solver = EM(checkpoint=path, checkpoint_every=2, max_passes=4)
+    found = MoERegressor(2, expert="binomial", start=start, solver=solver)
+    return found.fit(rows)
+
+
+OTHER_ROWS = {
+    "trials": lambda rows: {**rows, "trials": 42 - rows["trials"]},
+    "pairing of target and columns": lambda rows: {**rows, "X": rows["X"][::-1].copy()},
+    "offset": lambda rows: {**rows, "offset": -rows["offset"]},
+    "weights": lambda rows: {**rows, "weight": 1 + OTHER_SIGNS / 2},
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("what", OTHER_ROWS)
+def test_a_checkpoint_over_blocks_is_bound_to_whole_rows(tmp_path, what):
+    path = tmp_path / "c"
+    first = binomial(path, blocks(**counts()))
+    assert first.engine_ == "stream"
+    assert_same_fit(binomial(path, blocks(**counts())), first)
+    with pytest.raises(ValueError, match="belongs to a fit of other data or settings"):
+        binomial(path, blocks(**OTHER_ROWS[what](counts())))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_checkpoint_over_partitions_is_bound_to_trials(tmp_path):
+    da = pytest.importorskip("dask.array")
+    import dask
+
+    def fit(rows):
+        X, *others = (da.from_array(rows[name], 2048) for name in ("X", "y", "trials"))
+        start = MultiStart(n_starts=0.1, max_rounds=1)
+        solver = EM(checkpoint=tmp_path / "c", checkpoint_every=2, max_passes=4)
+        model = MoERegressor(2, expert="binomial", start=start, solver=solver)
+        return model.fit(X.rechunk((2048, 4)), others[0], trials=others[1])
+
+    with dask.config.set(scheduler="synchronous"):
+        assert_same_fit(fit(counts()), fit(counts()))
+        with pytest.raises(ValueError, match="belongs to a fit of other data or settings"):
+            fit(counts(trials=42 - counts()["trials"]))
