@@ -9,6 +9,7 @@ TINY = 1e-300
 ROUNDING = 1e-9
 NOTHING = 1e-100  # a curvature that no product of two scales may reach
 SWEEPS = 4  # of an equilibration
+LONGEST = 1e100  # of a step in one coordinate; its square is a number
 
 
 def is_convex(gram):
@@ -111,9 +112,12 @@ def newton_step(gram, score):
     non-convex optimization", NeurIPS 27.
     """
     scale, values, vectors = _scaled(gram)
-    along = np.einsum("...ab,...a->...b", vectors, score / scale) / values
-    along = np.where(np.isfinite(values), along, 0.0)
-    return np.einsum("...ab,...b->...a", vectors, along) / scale
+    with np.errstate(over="ignore"):  # a pull but next to no curvature: a long step
+        pull = np.clip(score / scale, -LONGEST, LONGEST)
+        along = np.einsum("...ab,...a->...b", vectors, pull) / values
+        along = np.where(np.isfinite(values), along, 0.0)
+        step = np.einsum("...ab,...b->...a", vectors, along) / scale
+    return np.clip(step, -LONGEST, LONGEST)
 
 
 def _scaled(gram, absolute=True):

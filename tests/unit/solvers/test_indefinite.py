@@ -103,3 +103,11 @@ def test_a_vanishing_predictor_does_not_blow_up_the_convex_part():
     part = convex_part(A)
     assert np.abs(part).max() <= 2 * np.abs(A).max()
     assert np.linalg.eigvalsh(np.moveaxis(part[:2, :2], (0, 1), (-2, -1))).min() > -1e-12
+
+
+def test_a_pull_without_curvature_is_a_finite_step_uphill():
+    """Without a warning, which is an error in tests."""
+    step = newton_step(1e-200 * np.eye(2), np.array([1e-210, -1e150]))
+    assert np.isfinite(step**2).all()
+    assert_allclose(step[0], 1e-10)
+    assert step[1] < -1e90
