@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.base import clone
 
+from .._component import GATES, resolve
 from ..em.params import MoEParams
 from ..em.regular import is_regular
 from ..em.status import Status
@@ -17,12 +18,12 @@ from ..estimators import MoEClassifier, MoERegressor
 from ..estimators._settings import resolve_expert
 from ..estimators._starting import starts_table
 from ..experts import GaussianExpert, MultinomialExpert
-from ..gates import SoftmaxGate, SoftmaxParams
+from ..gates import SoftmaxParams
 from ..kernels.reference import log_softmax
 from .averaging import aligned_average, middle, naive_average
 from .divergence import relaxed
 from .large import LargeMixture, on_support
-from .local import LocalFit
+from .local import LocalFit, family_of_result
 from .origin import WEIGHTINGS
 from .reduction import reduce_mixture
 from .screening import screen
@@ -229,15 +230,12 @@ def _template(estimator, first: LocalFit, K: int):
     kind: Any = MoEClassifier if classifies else MoERegressor
     family: Any = MultinomialExpert if classifies else GaussianExpert
     chosen: Any = kind() if estimator is None else clone(estimator)
-    good = isinstance(chosen, kind) and isinstance(resolve_expert(chosen.expert), family)
-    gate_good = chosen.gate == "softmax" or (
-        type(chosen.gate) is SoftmaxGate and chosen.gate.transform is None
-    )
-    if not good or not gate_good:
+    if not isinstance(chosen, kind) or not isinstance(resolve_expert(chosen.expert), family):
         raise ValueError(
             f"estimator must be {kind.__name__} with gate='softmax' and {first.family} experts, "
             f"as the local fits; got {estimator!r}."
         )
+    family_of_result(resolve(chosen.gate, GATES, "gate"), resolve_expert(chosen.expert))
     chosen.set_params(n_experts=K)
     for name, columns in (
         ("gate_features", first.gate_columns),

@@ -16,7 +16,7 @@ from ..estimators import MoEClassifier, MoERegressor
 from ..estimators._settings import resolve_expert, seed_of
 from ..sources.aligned import is_dask
 from .aggregate import METHODS, PLANS, aggregate
-from .local import family_of
+from .local import family_of_result
 from .origin import WEIGHTINGS
 from .partitions import deal, deal_cluster, fit_parts, keep, statistics_of, support_rows
 from .pooled import pooled_inference
@@ -94,7 +94,7 @@ class _Aggregated(BaseEstimator):
             self.estimator_ = template.fit(X, y, **given)
             self.times_["local"] = np.array([time.perf_counter() - began])
             return self
-        family_of(resolve(template.gate, GATES, "gate"), resolve_expert(template.expert))
+        family_of_result(resolve(template.gate, GATES, "gate"), resolve_expert(template.expert))
         parts = self._dealt(X, y, sample_weight, partitions, template.start)
         drawn = isinstance(self.support, str) and self.support == "moments"
         moments = drawn or self.weighting == "covariates"

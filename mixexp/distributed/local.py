@@ -211,6 +211,27 @@ def family_of(gate, expert) -> str:
     )
 
 
+def family_of_result(gate, expert) -> str:
+    """`family_of`, for settings of a combined model: those that no combination keeps are refused.
+
+    Raises
+    ------
+    ValueError
+        For gates and experts that cannot be combined, and for experts that share parameters.
+    """
+    family = family_of(gate, expert)
+    if family == "gaussian":
+        expert.check_target(None)  # settings that do not go together
+        for name, free in (("tied_scale", False), ("tied", None)):
+            if getattr(expert, name) != free:
+                raise ValueError(
+                    f"Aggregation combines every expert alone and keeps nothing that experts "
+                    f"share; got {name}={getattr(expert, name)!r}. Leave {name} out, or fit a "
+                    "pooled sample of the rows with it."
+                )
+    return family
+
+
 def _moments(X) -> Moments:
     X = X.toarray() if sparse.issparse(X) else np.asarray(X, dtype=float)
     return Moments(X.mean(axis=0), np.atleast_2d(np.cov(X, rowvar=False, bias=True)))

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 
 import mixexp
-from mixexp import L2, MoEClassifier, MoERegressor, SoftmaxGate, Status
+from mixexp import L2, GaussianExpert, MoEClassifier, MoERegressor, SoftmaxGate, Status
 from mixexp.distributed import LocalFit, aggregate
 from tests.unit.distributed.partitioned import (
     classification,
@@ -273,6 +273,12 @@ def test_support_from_moments_and_from_rows_agree(fits):
         ({"method": "aligned", "n_experts": 3}, "needs local fits of n_experts=3"),
         ({"estimator": MoEClassifier()}, "estimator must be MoERegressor"),
         ({"estimator": MoERegressor(gate="constant")}, "gate='softmax'"),
+        ({"estimator": MoERegressor(gate=SoftmaxGate(transform="tanh"))}, "with a transform"),
+        ({"estimator": MoERegressor(expert=GaussianExpert(link="log"))}, "identity link"),
+        ({"estimator": MoERegressor(expert=GaussianExpert(degree=2))}, "PolynomialFeatures"),
+        ({"estimator": MoERegressor(expert=GaussianExpert(tied_scale=True))}, "Leave tied_scale"),
+        ({"estimator": MoERegressor(expert=GaussianExpert(tied=[0]))}, r"got tied=\[0\]"),
+        ({"estimator": MoERegressor(expert=GaussianExpert(scale_free=True))}, "sparse penalty"),
     ],
 )
 def test_wrong_arguments_are_refused(fits, arguments, message):

@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import cross_val_score
 
 import mixexp
-from mixexp import EM, MoEClassifier, MoERegressor, MultiStart
+from mixexp import EM, GaussianExpert, MoEClassifier, MoERegressor, MultiStart
 from mixexp.distributed import (
     AggregatedMoEClassifier,
     AggregatedMoERegressor,
@@ -170,6 +170,9 @@ def test_families_that_cannot_be_combined_are_refused_before_any_fit(monkeypatch
     monkeypatch.setattr(MoERegressor, "fit", None)
     with pytest.raises(ValueError, match="got PoissonExpert"):
         AggregatedMoERegressor(MoERegressor(2, expert="poisson")).fit(X, np.abs(np.round(Y)))
+    tied = MoERegressor(2, expert=GaussianExpert(tied_scale=True))
+    with pytest.raises(ValueError, match="got tied_scale=True"):
+        AggregatedMoERegressor(tied).fit(X, Y)
 
 
 def test_a_partition_that_cannot_be_fitted_is_named():
