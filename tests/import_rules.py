@@ -39,7 +39,7 @@ BESIDE: dict[str, frozenset[str]] = {
 }
 # ... and, where that is not every part, with all that may import it.
 IMPORTED_BY: dict[str, frozenset[str]] = {
-    "_validation": frozenset({"estimators", "formula", "cli", "neural"}),
+    "_validation": frozenset({"estimators", "distributed", "formula", "cli", "neural"}),
     "datasets": frozenset({"theory", "report", "cli", "neural"}),
     "neural": frozenset(),
 }

@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from .._component import GATES, resolve
+from .._validation import refuse_dataset
 from ..estimators import MoEClassifier, MoERegressor
 from ..estimators._settings import resolve_expert, seed_of
 from ..sources.aligned import is_dask
@@ -22,6 +23,8 @@ from .partitions import deal, deal_cluster, fit_parts, keep, statistics_of, supp
 from .pooled import pooled_inference
 from .refine import STEPS, add, newton_step, refine, with_likelihood
 from .support import default_size
+
+USABLE = ("CONVERGED", "SEPARATED", "EPOCHS")  # ends of local fits that call for no warning
 
 
 class _Aggregated(BaseEstimator):
@@ -67,7 +70,8 @@ class _Aggregated(BaseEstimator):
         Parameters
         ----------
         X : array-like, data frame, scipy sparse, or Dask collection of shape (n, p)
-            The partitions of Dask collections are taken as they are, and fitted on their workers.
+            The partitions of Dask collections are taken as they are, and fitted on their workers;
+            empty ones are left out.
         y : array-like of shape (n,)
         sample_weight : array-like (n,) or None
             A weight of 2 equals the row twice.
@@ -98,7 +102,7 @@ class _Aggregated(BaseEstimator):
         parts = self._dealt(X, y, sample_weight, partitions, template.start)
         drawn = isinstance(self.support, str) and self.support == "moments"
         moments = drawn or self.weighting == "covariates"
-        done = fit_parts(template, parts, moments, self.n_jobs)
+        done, parts = fit_parts(template, parts, moments, self.n_jobs)
         self.local_fits_ = [one.value for one in done]
         self.times_["local"] = np.array([one.elapsed for one in done])
         self.times_["local_cpu"] = np.array([one.cpu for one in done])
@@ -114,6 +118,7 @@ class _Aggregated(BaseEstimator):
 
     def _dealt(self, X, y, weight, labels, start):
         if not is_dask(X):
+            refuse_dataset(X, type(self).__name__)
             return deal(X, y, weight, labels, self.n_partitions, start, self.random_state)
         if labels is not None:
             raise ValueError(
@@ -143,7 +148,7 @@ class _Aggregated(BaseEstimator):
 
     def _warn(self):
         ended = [fit.status for fit in self.local_fits_]
-        bad = sorted({name for name in ended if name not in ("CONVERGED", "SEPARATED")})
+        bad = sorted({name for name in ended if name not in USABLE})
         if bad:
             count = sum(name in bad for name in ended)
             warnings.warn(

@@ -11,6 +11,7 @@ from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
 from .._persistence import PersistenceError, load_tree, save_tree
+from .._validation import check_weight
 from ..em.params import MoEParams
 from ..experts import GaussianExpert, GLMParams, MultinomialExpert, MultinomialParams
 from ..gates import SoftmaxGate, SoftmaxParams
@@ -74,7 +75,7 @@ class LocalFit:
             raise ValueError(f"A LocalFit that is none: {complaint}.")
 
     @classmethod
-    def of(cls, model, X=None) -> LocalFit:
+    def of(cls, model, X=None, sample_weight=None) -> LocalFit:
         """What leaves the partition on which ``model`` was fitted.
 
         Parameters
@@ -84,13 +85,21 @@ class LocalFit:
         X : array-like (n, p) or None
             Rows of the partition: their mean and covariance are added, so that the centre can
             draw a support without seeing a row.
+        sample_weight : array-like (n,) or None
+            Weights of these rows: those of the fit. A weight of 2 equals the row twice.
 
         Raises
         ------
         ValueError
-            If the model has another gate or family, or was fitted to groups.
+            If the model has another gate or family, or was fitted to groups; or X or its weights
+            do not fit the model.
         """
         check_is_fitted(model)
+        if X is None and sample_weight is not None:
+            raise ValueError(
+                "LocalFit.of takes sample_weight for the moments of X, and got no X: the fit has "
+                "its weights already. Give X as well, or leave sample_weight out."
+            )
         inner = model._model_
         family = _family(inner)
         user = inner.in_user_units(model._params_)
@@ -108,7 +117,7 @@ class LocalFit:
             classes=getattr(model, "classes_", None),
             n_outputs=int(model._n_outputs),
             status=model.status_.name,
-            moments=None if X is None else _moments(model._rows(X).X),
+            moments=None if X is None else _moments(model._rows(X).X, sample_weight),
         )
 
     @property
@@ -232,9 +241,13 @@ def family_of_result(gate, expert) -> str:
     return family
 
 
-def _moments(X) -> Moments:
+def _moments(X, weight) -> Moments:
     X = X.toarray() if sparse.issparse(X) else np.asarray(X, dtype=float)
-    return Moments(X.mean(axis=0), np.atleast_2d(np.cov(X, rowvar=False, bias=True)))
+    weight = check_weight(weight, X)
+    share = np.full(len(X), 1 / len(X)) if weight is None else weight / weight.sum()
+    mean = share @ X
+    around = X - mean
+    return Moments(mean, around.T @ (share[:, None] * around))
 
 
 def _complaint(fit: Any) -> str | None:

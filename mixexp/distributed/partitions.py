@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
+from .._validation import check_weight
 from ..estimators._settings import seed_of
 from ..sources.aligned import Partitions, aligned
 from ..sources.dask import block_of
@@ -43,20 +44,25 @@ class Timed(NamedTuple):
 def deal(X, y, weight, labels, n_partitions, start, random_state) -> list[Part]:
     """The rows by their label, or at random into parts of equal size.
 
+    Rows of weight zero are in no part, as if they were not there.
+
     Raises
     ------
     ValueError
-        If labels do not match the rows, or there are fewer than two rows a partition.
+        If labels or weights do not match the rows, or there are fewer than two rows a partition.
     """
     n = _num_samples(X)
+    weight = check_weight(weight, np.empty((n, 0)))
+    there = np.arange(n) if weight is None else np.flatnonzero(weight)
     if labels is None:
+        most = len(there) // 2
         whole = isinstance(n_partitions, int | np.integer) and not isinstance(n_partitions, bool)
-        if not whole or not 1 <= n_partitions <= n // 2:
+        if not whole or not 1 <= n_partitions <= most:
             raise ValueError(
-                f"n_partitions must be an integer from 1 to {n // 2}, half the rows; got "
+                f"n_partitions must be an integer from 1 to {most}, half the rows; got "
                 f"{n_partitions!r}."
             )
-        order = np.random.default_rng(seed_of(random_state)).permutation(n)
+        order = np.random.default_rng(seed_of(random_state)).permutation(there)
         chosen = [np.sort(part) for part in np.array_split(order, n_partitions)]
     else:
         labels = np.asarray(labels)
@@ -64,8 +70,7 @@ def deal(X, y, weight, labels, n_partitions, start, random_state) -> list[Part]:
             raise ValueError(
                 f"partitions needs one label per row: got shape {labels.shape} for {n} rows."
             )
-        chosen = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    weight = None if weight is None else np.asarray(weight)
+        chosen = [there[labels[there] == label] for label in np.unique(labels[there])]
     given = _row_wise(start, n)
     return [
         Part(
@@ -129,9 +134,21 @@ def keep(parts, kept):
     return [part for part, ok in zip(parts, kept, strict=True) if ok]
 
 
-def fit_parts(estimator, parts, moments, n_jobs) -> list[Timed]:
-    """`LocalFit` of every partition."""
-    return _each(_fit_one, parts, n_jobs, estimator, moments)
+def fit_parts(estimator, parts, moments, n_jobs) -> tuple[list[Timed], Any]:
+    """`LocalFit` of every partition that has rows, and these partitions.
+
+    Raises
+    ------
+    ValueError
+        If a partition cannot be fitted, by its place, or none has rows.
+    """
+    done = _each(_fit_one, parts, n_jobs, estimator, moments)
+    filled = [one.value is not None for one in done]
+    if not any(filled):
+        raise ValueError(
+            f"All of {len(done)} partitions are empty, or have weight zero: give rows to fit."
+        )
+    return [one for one, ok in zip(done, filled, strict=True) if ok], keep(parts, filled)
 
 
 def statistics_of(model, parts, information, n_jobs) -> list[LocalStatistics]:
@@ -140,18 +157,35 @@ def statistics_of(model, parts, information, n_jobs) -> list[LocalStatistics]:
 
 
 def support_rows(parts, share, size, seed) -> np.ndarray:
-    """(about size, p) covariate rows, from every partition by its share, without replacement."""
-    counts = np.random.default_rng(seed).multinomial(size, share)
+    """(about size, p) covariate rows, from every partition by its share, and there by weight."""
+    drawn = np.random.default_rng(seed).multinomial(size, share)
+    places = parts.places if isinstance(parts, Cluster) else [part.place for part in parts]
+    counts = dict(zip(places, drawn.tolist(), strict=True))
     found = _each(_some_rows, parts, None, counts, seed)
     return np.concatenate([one.value for one in found])
 
 
 def _some_rows(part, counts, seed):
-    n = _num_samples(part.X)
     rng = np.random.default_rng([seed, part.place])
-    rows = np.sort(rng.choice(n, min(int(counts[part.place]), n), replace=False))
-    own = _safe_indexing(part.X, rows)
+    own = _safe_indexing(part.X, draw(_num_samples(part.X), counts[part.place], part.weight, rng))
     return own.toarray() if sparse.issparse(own) else np.asarray(own, dtype=float)
+
+
+def draw(n, size, weight, rng) -> np.ndarray:
+    """Positions of at most ``size`` of n rows, without replacement or in proportion to weights.
+
+    By weights the draw is systematic along the rows in random order: row i comes
+    size w_i / sum(w) times, rounded up or down, so that a heavy row may come again and one of
+    weight zero never does (Madow, 1949, Annals of Mathematical Statistics 20, 333-354).
+    """
+    if weight is None:
+        return np.sort(rng.choice(n, min(size, n), replace=False))
+    order = rng.permutation(np.flatnonzero(weight))
+    size = min(size, len(order))
+    upto = np.cumsum(weight[order])
+    points = (rng.random() + np.arange(size)) * (upto[-1] / max(size, 1))
+    found = np.searchsorted(upto, points, side="right")
+    return np.sort(order[np.minimum(found, len(order) - 1)])
 
 
 def _each(function, parts, n_jobs, *arguments) -> list[Timed]:
@@ -168,6 +202,9 @@ def _timed(part, function, *arguments) -> Timed:
 
 
 def _fit_one(part, estimator, moments):
+    rows = _num_samples(part.X)
+    if rows == 0 or (part.weight is not None and not np.any(part.weight)):
+        return None
     model = clone(estimator)
     if part.start is not None:
         model.set_params(start=part.start)
@@ -177,9 +214,12 @@ def _fit_one(part, estimator, moments):
         try:
             model.fit(part.X, part.y, **weight)
         except ValueError as error:
-            rows = _num_samples(part.X)
-            raise ValueError(f"Partition {part.place}, of {rows} rows: {error}") from error
-    return LocalFit.of(model, part.X if moments else None)
+            raise ValueError(
+                f"Partition {part.place}, of {rows} rows: {error} If it is its rows that lack "
+                "something, merge the partition with another: give partitions=, or repartition a "
+                "Dask collection."
+            ) from error
+    return LocalFit.of(model, part.X, part.weight) if moments else LocalFit.of(model)
 
 
 def _statistics_of_one(part, model, information):

@@ -14,13 +14,22 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import cross_val_score
 
 import mixexp
-from mixexp import EM, GaussianExpert, MoEClassifier, MoERegressor, MultiStart
+from mixexp import (
+    EM,
+    ArrayDataset,
+    GaussianExpert,
+    MoEClassifier,
+    MoERegressor,
+    MultiStart,
+    OnlineEM,
+)
 from mixexp.distributed import (
     AggregatedMoEClassifier,
     AggregatedMoERegressor,
     LocalFit,
     aggregate,
 )
+from mixexp.distributed.partitions import draw
 from tests.unit.distributed.partitioned import classification, regression, slopes_error
 
 N = 1200
@@ -108,6 +117,38 @@ def test_weights_are_repetitions():
     assert_allclose(one.predict(X), other.predict(X), atol=1e-4)
 
 
+@pytest.mark.parametrize("settings", [{"support": "rows"}, {"support": "moments"}])
+def test_rows_of_weight_zero_are_not_there(settings):
+    weight = np.ones(N)
+    weight[::7] = 0
+    far = np.where(weight[:, None] > 0, X, 1000.0)
+    there = weight > 0
+    one = AggregatedMoERegressor(LOCAL, **settings).fit(far, Y, weight, partitions=LABELS)
+    other = AggregatedMoERegressor(MoERegressor(4, start=Z[there]), **settings)
+    other.fit(X[there], Y[there], partitions=LABELS[there])
+    # the support is drawn in another way, and each expert's place is the same
+    assert_allclose(one.predict(X), other.predict(X), atol=0.3)
+    alone = AggregatedMoERegressor(LOCAL, 5, **settings).fit(far, Y, weight)
+    assert sum(fit.n_rows for fit in alone.local_fits_) == there.sum()
+    nothing = np.where(LABELS == "north", 0.0, 1.0)
+    assert len(clone(one).fit(X, Y, nothing, partitions=LABELS).local_fits_) == 2
+
+
+def test_support_is_drawn_in_proportion_to_weights():
+    weight = np.tile([0.0, 1.0, 3.0], 100)
+    rng = np.random.default_rng(0)
+    counts = np.zeros(300)
+    for _ in range(400):
+        found = draw(300, 40, weight, rng)
+        assert len(np.unique(found)) == 40
+        np.add.at(counts, found, 1)
+    assert counts[0::3].sum() == 0
+    assert_allclose(counts[2::3].sum() / counts[1::3].sum(), 3, rtol=0.1)
+    # 3 / 400 of 40 rows: every row is drawn as often as its weight says
+    assert_allclose(counts[2::3] / 400, 0.3, atol=0.12)
+    assert draw(4, 4, np.array([0, 1e9, 1.0, 0]), rng).tolist() == [1, 1]
+
+
 def test_a_spoilt_partition_is_left_out_of_the_passes_too():
     y = Y.copy()
     bad = np.arange(N) % 6 == 0
@@ -182,6 +223,23 @@ def test_a_partition_that_cannot_be_fitted_is_named():
         AggregatedMoERegressor(MoERegressor(4, start=Z)).fit(X, Y, partitions=labels)
 
 
+def test_a_partition_of_one_class_is_named_with_what_to_do():
+    X, y, z = classification(300, 0)
+    labels = np.where(y == 1, 1, 0)
+    with pytest.raises(ValueError, match=r"Partition 1, of .*two classes.*merge the partition"):
+        AggregatedMoEClassifier(MoEClassifier(2, start=z)).fit(X, y, partitions=labels)
+
+
+def test_datasets_of_blocks_are_refused():
+    with pytest.raises(ValueError, match="AggregatedMoERegressor needs rows in memory"):
+        AggregatedMoERegressor(MoERegressor(2)).fit(ArrayDataset(X, Y), None)
+
+
+def test_passes_over_mini_batches_are_no_bad_ending():
+    model = MoERegressor(2, solver=OnlineEM(n_epochs=1, batch_size=200))
+    assert len(AggregatedMoERegressor(model, 2).fit(X, Y).local_fits_) == 2  # without a warning
+
+
 def test_labels_that_do_not_match_are_refused():
     with pytest.raises(ValueError, match="one label per row"):
         AggregatedMoERegressor(LOCAL).fit(X, Y, partitions=LABELS[:-1])
@@ -212,3 +270,26 @@ def test_dask_partitions_are_fitted_where_they_are(kind):
         assert one.feature_names_in_.tolist() == ["a", "b", "c"]
     with pytest.raises(ValueError, match="leave it out"):
         AggregatedMoERegressor(QUICK).fit(X_cut, y_cut, partitions=labels)
+
+
+def test_empty_dask_partitions_are_left_out():
+    dask = pytest.importorskip("dask")
+    frames = pytest.importorskip("dask.dataframe")
+    table = pd.DataFrame(X, columns=["a", "b", "c"]).assign(y=Y, w=1.0)
+    table.loc[table.index >= 2 * N // 3, "w"] = 0.0
+    cut = frames.from_pandas(table, npartitions=3)
+    some = cut.map_partitions(
+        lambda rows: rows[rows.index >= N // 3]
+    )  # none of the first partition
+    columns = ["a", "b", "c"]
+    with dask.config.set(scheduler="synchronous"):
+        settings = {"support_size": 300, "refine_rounds": 1}
+        model = AggregatedMoERegressor(QUICK, **settings).fit(some[columns], some["y"])
+        weighted = clone(model).fit(cut[columns], cut["y"], cut["w"])
+        with pytest.raises(ValueError, match="All of 3 partitions are empty"):
+            none = cut.map_partitions(lambda rows: rows[rows.index < 0])
+            clone(model).fit(none[columns], none["y"])
+    assert [fit.n_rows for fit in model.local_fits_] == [N // 3] * 2
+    assert model.aggregation_.n_support == 300
+    assert model.estimator_.n_units_ == 2 * N // 3
+    assert [fit.n_rows for fit in weighted.local_fits_] == [N // 3] * 2

@@ -93,6 +93,19 @@ def test_moments_leave_only_where_asked(regressor):
     assert_allclose(moments.covariance, np.cov(X, rowvar=False, bias=True))
 
 
+def test_moments_take_the_weights_of_the_fit(regressor):
+    model, X, _ = regressor
+    weight = np.tile([0.0, 1.0, 2.0], 100)
+    moments = LocalFit.of(model, X, weight).moments
+    repeated = np.repeat(X, weight.astype(int), axis=0)
+    assert_allclose(moments.mean, repeated.mean(axis=0))
+    assert_allclose(moments.covariance, np.cov(repeated, rowvar=False, bias=True))
+    with pytest.raises(ValueError, match="got no X"):
+        LocalFit.of(model, sample_weight=weight)
+    with pytest.raises(ValueError, match="non-zero"):
+        LocalFit.of(model, X, np.zeros(300))
+
+
 def test_foreign_files_are_refused(regressor, tmp_path):
     model, _, _ = regressor
     path = tmp_path / "a.mixexp"
