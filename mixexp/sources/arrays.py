@@ -46,8 +46,9 @@ class ArrayDataset(BlockSource):
         block_rows=BLOCK_ROWS,
     ):
         self.X = X if hasattr(X, "shape") else np.asarray(X)
-        self.y = y
-        self.weight, self.offset, self.exposure, self.trials = weight, offset, exposure, trials
+        self.y = _shaped(y)
+        self.weight, self.offset = _shaped(weight), _shaped(offset)
+        self.exposure, self.trials = _shaped(exposure), _shaped(trials)
         self.block_rows = check_block_rows(block_rows)
         if len(self.X.shape) != 2:
             raise ValueError(
@@ -89,6 +90,11 @@ def check_block_rows(block_rows) -> int:
     if isinstance(block_rows, bool) or block_rows != int(block_rows) or block_rows < 1:
         raise ValueError(f"block_rows must be an integer >= 1; got {block_rows!r}.")
     return int(block_rows)
+
+
+def _shaped(values):
+    """Lists as arrays, so that a block of them costs no more than its rows."""
+    return values if values is None or hasattr(values, "shape") else np.asarray(values)
 
 
 def _part(values, start, stop):

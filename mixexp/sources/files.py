@@ -119,6 +119,8 @@ class FileDataset(BlockSource):
         kinds = [one.schema.field(self._targets[0]).type for one in opened]
         if not any(map(_is_ordered, kinds)):
             return None
+        for one in opened:
+            one.check_dictionary(self._targets[0])
         batches = (batch for one in opened for *_, batch in one.batches(self._targets, 1))
         return next((_order(batch.column(0)) for batch in batches), None)
 
@@ -202,6 +204,24 @@ class _Opened(NamedTuple):
     def group(self) -> str:
         """What the file calls its parts."""
         return "row group" if self.kind == "parquet" else "record batch"
+
+    def check_dictionary(self, column):
+        """Refuse an ordered column of a Parquet file that was written without its categories."""
+        import pyarrow.parquet as pq
+
+        if self.kind != "parquet" or not _is_ordered(self.schema.field(column).type):
+            return
+        with pq.ParquetFile(self.path) as file:
+            for group in range(file.num_row_groups):
+                found = file.metadata.row_group(group)
+                chunks = map(found.column, range(found.num_columns))
+                chunk = next(one for one in chunks if one.path_in_schema == column)
+                if found.num_rows and not chunk.has_dictionary_page:
+                    raise ValueError(
+                        f"{self.path}, row group {group}: {column!r} is ordered and was written "
+                        "without its dictionary, so that the order is lost. Write it with one "
+                        "(use_dictionary=True), or as texts."
+                    )
 
     def batches(self, columns, size):
         """(place, rows of it before, record batch of at most so many rows), in order."""

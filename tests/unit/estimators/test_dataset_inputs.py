@@ -82,6 +82,14 @@ def test_other_orders_further_on_are_refused_by_place(engine, graded, tmp_path):
         model.fit(dataset)
 
 
+def test_an_order_that_a_file_has_lost_is_refused(graded, tmp_path):
+    X, y = graded
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.Table.from_pandas(X.assign(y=y)), path, use_dictionary=["x"])
+    with pytest.raises(ValueError, match=r"row group 0: 'y' is ordered and .* the order is lost"):
+        FileDataset(path, target="y")
+
+
 def test_an_order_that_comes_only_later_is_refused(graded):
     X, y = graded
     blocks = BlockDataset([(X, np.asarray(y)), (X, y)])
