@@ -23,7 +23,7 @@ from ..kernels.reference import log_softmax
 from .averaging import aligned_average, middle, naive_average
 from .divergence import relaxed
 from .large import LargeMixture, on_support
-from .local import LocalFit, family_of_result
+from .local import LocalFit, difference, family_of_result
 from .origin import WEIGHTINGS
 from .reduction import reduce_mixture
 from .screening import screen
@@ -189,7 +189,7 @@ def check_fits(fits, n_experts) -> int:
                 f"fits[{m}] is a {type(fit).__name__}; give LocalFit.of(model) of every fitted "
                 "estimator."
             )
-        other = _difference(fits[0], fit)
+        other = difference(fits[0], fit)
         if other:
             raise ValueError(f"fits[{m}] and fits[0] differ in {other}: they cannot be combined.")
     if n_experts is None:
@@ -205,23 +205,6 @@ def check_fits(fits, n_experts) -> int:
             f"together; got {n_experts!r}."
         )
     return int(n_experts)
-
-
-def _difference(one: LocalFit, other: LocalFit) -> str | None:
-    """What keeps two local fits apart; None where nothing does."""
-    pairs = {
-        "family": (one.family, other.family),
-        "number of features": (one.n_features, other.n_features),
-        "responses": (one.n_outputs, other.n_outputs),
-        "names of the columns": (_listed(one.feature_names), _listed(other.feature_names)),
-        "columns of the gate": (_listed(one.gate_columns), _listed(other.gate_columns)),
-        "columns of the experts": (_listed(one.expert_columns), _listed(other.expert_columns)),
-    }
-    return next((what for what, (a, b) in pairs.items() if a != b), None)
-
-
-def _listed(values):
-    return None if values is None else values.tolist()
 
 
 def _template(estimator, first: LocalFit, K: int):

@@ -11,7 +11,7 @@ from ..em.threads import single_threaded_blas
 from ..kernels.reference import log_softmax
 from .divergence import relaxed, transportation
 from .families import FAMILIES
-from .local import LocalFit
+from .local import LocalFit, difference
 
 
 def transport_divergence(one, other, X, *, marginals: str = "both") -> float:
@@ -24,7 +24,8 @@ def transport_divergence(one, other, X, *, marginals: str = "both") -> float:
     Parameters
     ----------
     one, other : LocalFit, or fitted MoERegressor or MoEClassifier
-        Of the same columns, and of one family. Numbers of experts may differ.
+        Of the same columns and responses, and of one family. Numbers of experts may differ, and the
+        columns that gates and experts see.
     X : (S, p) array
     marginals : {"both", "first"}
         "first" leaves the gate of ``other`` out: each expert goes to the nearest, which is what the
@@ -46,10 +47,11 @@ def transport_divergence(one, other, X, *, marginals: str = "both") -> float:
     """
     fits = [fit if isinstance(fit, LocalFit) else LocalFit.of(fit) for fit in (one, other)]
     first, second = fits
-    if first.family != second.family or first.n_features != second.n_features:
+    apart = difference(first, second, laws_only=True)
+    if apart:
         raise ValueError(
-            f"The models are not comparable: {first.family} experts in {first.n_features} columns "
-            f"and {second.family} ones in {second.n_features}."
+            f"The models are not comparable: they differ in {apart}. Fit both to the same columns "
+            "and the same target."
         )
     if marginals not in ("both", "first"):
         raise ValueError(f"marginals must be 'both' or 'first'; got {marginals!r}.")

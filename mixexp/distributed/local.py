@@ -185,6 +185,34 @@ class LocalFit:
             ) from error
 
 
+def difference(one: LocalFit, other: LocalFit, *, laws_only: bool = False) -> str | None:
+    """What keeps two local fits apart, as "responses (1, 2)"; None where nothing does.
+
+    Laws of y given x can be compared with ``laws_only`` where the columns that gates and experts
+    see differ, where one fit has no names of columns, or y has a second dimension of one.
+    """
+    named = one.feature_names is not None and other.feature_names is not None
+    pairs = {
+        "family": (one.family, other.family),
+        "number of features": (one.n_features, other.n_features),
+        "responses": (one.n_outputs, other.n_outputs),
+        "names of the columns": (_listed(one.feature_names), _listed(other.feature_names)),
+        "columns of the gate": (_listed(one.gate_columns), _listed(other.gate_columns)),
+        "columns of the experts": (_listed(one.expert_columns), _listed(other.expert_columns)),
+    }
+    if laws_only:
+        pairs["responses"] = (max(one.n_outputs, 1), max(other.n_outputs, 1))
+        left_out = ["columns of the gate", "columns of the experts"]
+        for what in left_out if named else [*left_out, "names of the columns"]:
+            del pairs[what]
+    found = next((what for what, (a, b) in pairs.items() if a != b), None)
+    return None if found is None else f"{found} ({pairs[found][0]}, {pairs[found][1]})"
+
+
+def _listed(values):
+    return None if values is None else values.tolist()
+
+
 def _family(inner) -> str:
     """Name of the model's family, or an error that says what cannot be combined."""
     inner.check_ungrouped("Aggregation")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from scipy import integrate, stats
 from scipy.special import rel_entr
 
-from mixexp import MoERegressor
+from mixexp import MoEClassifier, MoERegressor
 from mixexp.distributed import LocalFit, transport_divergence
 from mixexp.distributed.divergence import nearest, relaxed, transportation
 from mixexp.distributed.families import FAMILIES
@@ -132,6 +135,27 @@ def test_transport_divergence_of_models():
         transport_divergence(one, other, X[:, :2])
     with pytest.raises(ValueError, match="marginals must be"):
         transport_divergence(one, other, X, marginals="none")
+
+
+def test_models_that_are_not_comparable_are_refused_both_ways():
+    X, y, z = regression(300, 0)
+    one = MoERegressor(2, start=z % 2).fit(X, y)
+    named = MoERegressor(2, start=z % 2).fit(pd.DataFrame(X, columns=["a", "b", "c"]), y)
+    moved = replace(LocalFit.of(named), feature_names=np.array(["b", "a", "c"]))
+    others = {
+        "family": MoEClassifier(2, start=z % 2).fit(X, y > 0),
+        "number of features": MoERegressor(2, start=z % 2).fit(X[:, :2], y),
+        "responses": MoERegressor(2, start=z % 2).fit(X, np.column_stack([y, X[:, 0] - y])),
+    }
+    pairs = [(one, other, what) for what, other in others.items()]
+    for left, right, what in [*pairs, (named, moved, "names of the columns")]:
+        for a, b in ((left, right), (right, left)):
+            with pytest.raises(ValueError, match=f"differ in {what}"):
+                transport_divergence(a, b, X)
+    fewer = MoERegressor(2, start=z % 2, gate_features=[0, 1]).fit(X, y)
+    assert transport_divergence(one, fewer, X) > 0
+    column = MoERegressor(2, start=z % 2).fit(X, y[:, None])
+    assert_allclose(transport_divergence(named, column, X), 0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
