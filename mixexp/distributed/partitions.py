@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import delayed
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -16,6 +16,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from .._validation import check_weight
+from ..em.workers import in_order
 from ..estimators._settings import seed_of
 from ..sources.aligned import Partitions, aligned
 from ..sources.dask import block_of
@@ -142,7 +143,7 @@ def fit_parts(estimator, parts, moments, n_jobs) -> tuple[list[Timed], Any]:
     ValueError
         If a partition cannot be fitted, by its place, or none has rows.
     """
-    done = _each(_fit_one, parts, n_jobs, estimator, moments)
+    done = each(_fit_one, parts, n_jobs, estimator, moments)
     filled = [one.value is not None for one in done]
     if not any(filled):
         raise ValueError(
@@ -153,7 +154,7 @@ def fit_parts(estimator, parts, moments, n_jobs) -> tuple[list[Timed], Any]:
 
 def statistics_of(model, parts, information, n_jobs) -> list[LocalStatistics]:
     """`local_statistics` of every partition."""
-    return [one.value for one in _each(_statistics_of_one, parts, n_jobs, model, information)]
+    return [one.value for one in each(_statistics_of_one, parts, n_jobs, model, information)]
 
 
 def support_rows(parts, share, size, seed) -> np.ndarray:
@@ -161,7 +162,7 @@ def support_rows(parts, share, size, seed) -> np.ndarray:
     drawn = np.random.default_rng(seed).multinomial(size, share)
     places = parts.places if isinstance(parts, Cluster) else [part.place for part in parts]
     counts = dict(zip(places, drawn.tolist(), strict=True))
-    found = _each(_some_rows, parts, None, counts, seed)
+    found = each(_some_rows, parts, None, counts, seed)
     return np.concatenate([one.value for one in found])
 
 
@@ -188,11 +189,12 @@ def draw(n, size, weight, rng) -> np.ndarray:
     return np.sort(order[np.minimum(found, len(order) - 1)])
 
 
-def _each(function, parts, n_jobs, *arguments) -> list[Timed]:
+def each(function, parts, n_jobs, *arguments) -> list[Timed]:
+    """``function(part, *arguments)`` of every partition, in their order, where its rows are."""
     if isinstance(parts, Cluster):
         return parts.map(_timed, function, *arguments)
-    run = Parallel(n_jobs=n_jobs)
-    return list(run(delayed(_timed)(part, function, *arguments) for part in parts))
+    tasks = (delayed(_timed)(part, function, *arguments) for part in parts)
+    return in_order(tasks, n_jobs, len(parts))
 
 
 def _timed(part, function, *arguments) -> Timed:

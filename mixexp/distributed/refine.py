@@ -142,8 +142,9 @@ def refine(model, statistics, step: str = "newton") -> Any:
     Returns
     -------
     MoERegressor or MoEClassifier
-        A new one. With step="none" it has the log-likelihood; after a step that is not known until
-        the next pass. `pooled_inference` reads its standard errors.
+        A new one. With step="none" it has the log-likelihood; after a step that is NaN, as are
+        ``expert_sizes_`` and ``certificate_``, until the next pass, and ``regular_`` judges the new
+        parameters by the experts' sizes before it. `pooled_inference` reads its standard errors.
 
     Raises
     ------
@@ -168,6 +169,9 @@ def refine(model, statistics, step: str = "newton") -> Any:
     out.fit_summary_ = model.fit_summary_._replace(
         loglik=np.nan, entropy=np.nan, hard_entropy=np.nan, n_units=float(total.weight)
     )
+    out.expert_sizes_, out.certificate_ = np.full(inner.K, np.nan), np.nan
+    mass = total.statistics.expert.mass
+    out.regular_ = bool(is_regular(inner, out._params_, mass, float(total.weight)))
     out.pooled_ = total.information
     out._set_derived()
     return out

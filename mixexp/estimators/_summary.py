@@ -69,7 +69,7 @@ def _expert_block(model):
     for name, further in _further(model).items():
         columns = [*columns, name]
         values = np.column_stack([values, further])
-    if coef.shape[0] == model.n_experts_:
+    if coef.shape[0] == model.n_experts_ and np.isfinite(model.expert_sizes_).all():
         columns = [*columns, "rows"]
         values = np.column_stack([values, model.expert_sizes_])
     return columns, labels, values

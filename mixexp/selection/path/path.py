@@ -14,11 +14,11 @@ from mixexp.em import wide, working_set
 from mixexp.em.rows import Rows
 from mixexp.em.starts.table import compact
 from mixexp.em.threads import single_threaded_blas
+from mixexp.em.workers import in_order
 from mixexp.selection.folds import keyed_folds, make_folds
 from mixexp.selection.path._chain import Walk, walk
 from mixexp.selection.path._setting import Setting, setting
 from mixexp.selection.path.result import PathResult
-from mixexp.selection.workers import in_order
 
 
 class MoEPath(Component):

@@ -14,6 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from mixexp._component import CRITERIA, Component
+from mixexp.em.workers import as_they_come
 from mixexp.estimators._groups import check_groups
 from mixexp.selection.folds import make_folds
 from mixexp.selection.study.assemble import Cell, assemble
@@ -22,7 +23,6 @@ from mixexp.selection.study.checkpoint import ChainFolder, describe
 from mixexp.selection.study.comparable import check_comparable
 from mixexp.selection.study.following import Step, paths
 from mixexp.selection.study.result import StudyResult
-from mixexp.selection.workers import as_they_come
 from mixexp.sources.aligned import is_dask
 
 Progress = Callable[[int, int, str], None]

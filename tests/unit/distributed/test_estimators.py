@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 
 import numpy as np
@@ -29,7 +30,7 @@ from mixexp.distributed import (
     LocalFit,
     aggregate,
 )
-from mixexp.distributed.partitions import draw
+from mixexp.distributed.partitions import deal, draw, each
 from tests.unit.distributed.partitioned import classification, regression, slopes_error
 
 N = 1200
@@ -96,6 +97,21 @@ def test_rows_are_dealt_at_random_and_again_the_same():
     other = clone(one).fit(X, Y)
     assert [fit.n_rows for fit in one.local_fits_] == [240] * 5
     assert_allclose(one.predict(X), other.predict(X))
+
+
+def threads_there(part):
+    return os.environ["OMP_NUM_THREADS"]
+
+
+def test_processes_have_one_thread_each_and_change_nothing(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    parts = deal(X, Y, None, LABELS, 3, None, 0)
+    assert [one.value for one in each(threads_there, parts, 2)] == ["1"] * 3
+    alone, both = (
+        AggregatedMoERegressor(LOCAL, n_jobs=n_jobs, support=X).fit(X, Y, partitions=LABELS)
+        for n_jobs in (1, 2)
+    )
+    assert_allclose(both.predict(X), alone.predict(X), rtol=1e-10)
 
 
 def test_no_row_leaves_with_support_from_moments():

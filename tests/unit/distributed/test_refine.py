@@ -148,6 +148,27 @@ def test_none_records_the_likelihood(combined):
     assert_allclose(seen.expert_sizes_.sum(), N)
 
 
+@pytest.mark.parametrize("step", ["newton", "em"])
+def test_after_a_step_nothing_is_said_of_the_point_before(combined, step, tmp_path):
+    seen = refine(combined, sums(combined, False), "none")
+    moved = refine(seen, sums(seen), step)
+    assert np.isnan(moved.expert_sizes_).all() and moved.expert_sizes_.shape == (4,)
+    assert np.isnan(moved.certificate_) and np.isnan(moved.loglik_)
+    assert moved.regular_ is True
+    assert "nan" not in moved.summary()
+    assert "rows" in seen.summary() and np.isfinite(seen.expert_sizes_).all()
+    moved.save(tmp_path / "a.mixexp")
+    known = refine(mixexp.load(tmp_path / "a.mixexp"), sums(moved), "none")
+    assert_allclose(known.expert_sizes_, known.responsibilities(X, Y).sum(axis=0), rtol=1e-6)
+    assert known.certificate_ < seen.certificate_
+
+
+def test_a_step_onto_a_bound_is_not_regular(combined):
+    """One row passed off as a partition: the step of EM puts an expert's scale on its bound."""
+    few = local_statistics(combined, X[:1], Y[:1], information=False)
+    assert not refine(combined, [few], "em").regular_
+
+
 def test_files_travel_and_rounds_do_not_mix(combined, tmp_path):
     combined.save(tmp_path / "model.mixexp")
     for m, i in enumerate(PARTS):
