@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +21,11 @@ def refuse_dataset(X, what: str):
         raise ValueError(
             f"{what} needs rows in memory; got a Dask {type(X).__name__}. Compute a sample of "
             "its rows."
+        )
+    if isinstance(X, str | os.PathLike):
+        raise ValueError(
+            f"{what} needs rows in memory; got the path {os.fspath(X)!r}. A fitted estimator goes "
+            "through files by predict_blocks(FileDataset(path), method)."
         )
     if isinstance(X, Source):
         raise ValueError(

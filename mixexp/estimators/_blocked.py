@@ -58,7 +58,7 @@ class Preparation(NamedTuple):
     codes: Codes | None
 
     def __call__(self, block: Block) -> Rows:
-        X = self._columns(block)
+        X = checked_columns(block, self.names)
         y, own_weight = self._target(block)
         weight = _weights(block)
         if own_weight is not None:
@@ -71,28 +71,6 @@ class Preparation(NamedTuple):
         if rows.n:
             self.expert.check_target(rows.y, rows.trials)
         return rows
-
-    def _columns(self, block):
-        X = block.X
-        if X.ndim != 2 or X.shape[1] != len(self.names):
-            raise ValueError(
-                f"X has shape {X.shape}; the first block has {len(self.names)} columns, and all "
-                "need as many."
-            )
-        if X.dtype not in (np.float32, np.float64):
-            raise ValueError(
-                f"X must be numbers; the columns {_no_numbers(X, self.names)} hold texts, dates or "
-                "the like. Encode them, or leave them out."
-            )
-        with np.errstate(all="ignore"):
-            finite = np.isfinite(X.sum())
-        if not finite and not np.isfinite(X).all():
-            row, column = np.argwhere(~np.isfinite(X))[0]
-            raise PlacedError(
-                f"{block.place_of(int(row))}: column {self.names[column]!r} holds "
-                f"{X[row, column]}. Fill missing values in, or leave these rows or the column out."
-            )
-        return X
 
     def _target(self, block):
         """(n, m) numbers or codes, and the weights of the rows' classes."""
@@ -152,6 +130,30 @@ class Labels(NamedTuple):
         known = self.classes.tolist()
         place = [known.index(label) for label in order if label in known]
         return Labels(self.classes[place], self.counts[place])
+
+
+def checked_columns(block: Block, names) -> np.ndarray:
+    """X of a block, all numbers and finite, or an error that names row and column."""
+    X = block.X
+    if X.ndim != 2 or X.shape[1] != len(names):
+        raise ValueError(
+            f"X has shape {X.shape}; the first block has {len(names)} columns, and all "
+            "need as many."
+        )
+    if X.dtype not in (np.float32, np.float64):
+        raise ValueError(
+            f"X must be numbers; the columns {_no_numbers(X, names)} hold texts, dates or "
+            "the like. Encode them, or leave them out."
+        )
+    with np.errstate(all="ignore"):
+        finite = np.isfinite(X.sum())
+    if not finite and not np.isfinite(X).all():
+        row, column = np.argwhere(~np.isfinite(X))[0]
+        raise PlacedError(
+            f"{block.place_of(int(row))}: column {names[column]!r} holds "
+            f"{X[row, column]}. Fill missing values in, or leave these rows or the column out."
+        )
+    return X
 
 
 def _weights(block):

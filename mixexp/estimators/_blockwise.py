@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from ..sources import Block, BlockSource, read_ahead
+from .._validation import refuse_missing
+from ..sources import Block, BlockSource, FileDataset, PlacedError, read_ahead
+from ._blocked import checked_columns, numbers
 
 
 class BlockwiseMixin:
@@ -79,18 +81,23 @@ class BlockwiseMixin:
         dataset, method, **settings
             As for `predict_blocks`.
         path : path-like
-            Of the file; one that exists is replaced.
+            Of the file, which ends in .parquet; one that exists is replaced.
+
+        Raises
+        ------
+        ValueError
+            As for `predict_blocks`; and before anything is read, if the path is a folder, ends
+            otherwise, or is one of the dataset's files or lies in its folder.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        path = Path(path)
-        if not path.parent.is_dir():
-            raise ValueError(f"path={str(path)!r}: the folder does not exist. Make it.")
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        parts = self.predict_blocks(dataset, method, **settings)
+        path = _free_path(path, dataset)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
         writer = None
         try:
-            for values in self.predict_blocks(dataset, method, **settings):
+            for values in parts:
                 table = pa.table(_columns(values, method))
                 writer = writer or pq.ParquetWriter(unfinished, table.schema)
                 writer.write_table(table, row_group_size=max(1, len(values)))
@@ -104,10 +111,40 @@ class BlockwiseMixin:
             unfinished.unlink(missing_ok=True)
 
 
+def _free_path(path, dataset) -> Path:
+    """Where a file of predictions may be written: a link stays, and what it leads to is replaced.
+
+    Raises
+    ------
+    ValueError
+    """
+    given = os.fspath(path)
+    said, real = f"path={given!r}", Path(os.path.realpath(given))
+    if real.is_dir() or given.endswith(("/", os.sep)):
+        raise ValueError(f"{said} is a folder. Name a file in it, such as 'predictions.parquet'.")
+    if Path(given).suffix.lower() != ".parquet":
+        raise ValueError(
+            f"{said}: predictions are written as Parquet; got the suffix {Path(given).suffix!r}. "
+            "The name must end in .parquet."
+        )
+    if not real.parent.is_dir():
+        raise ValueError(f"{said}: the folder does not exist. Make it.")
+    if isinstance(dataset, FileDataset) and dataset.holds(given):
+        raise ValueError(
+            f"{said} is one of the dataset's files, or lies in its folder, whose rows would be "
+            "lost or no longer readable. Write elsewhere."
+        )
+    return real
+
+
 def _values(dataset, function, takes, settings):
+    names = dataset.feature_names or [f"x{j}" for j in range(dataset.n_features)]
     for block in read_ahead(dataset):
         try:
+            checked_columns(block, names)
             yield function(_frame(dataset, block), **_inputs(block, takes), **settings)
+        except PlacedError:
+            raise
         except ValueError as error:
             raise ValueError(f"{block.place}: {error}") from error
 
@@ -123,9 +160,14 @@ def _inputs(block: Block, takes) -> dict[str, Any]:
     """What a method takes of a block besides X."""
     inputs = {name: getattr(block, name) for name in ("offset", "exposure", "trials")}
     given = {name: value for name, value in inputs.items() if value is not None and name in takes}
+    for name, value in given.items():
+        numbers(block, name, value)
     if "y" in takes:
         if block.y is None:
             raise ValueError("the method needs the target, and the dataset has none (target=).")
+        if np.asarray(block.y).dtype.kind == "f":
+            numbers(block, "y", block.y)
+        refuse_missing(block.y, block.place_of)
         given["y"] = block.y
     return given
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -89,6 +90,11 @@ def check_engine(engine) -> str:
 def source_of(engine, X, y, inputs) -> Source | None:
     """The data as a source of blocks, for an engine that takes them; None for rows in memory."""
     name = check_engine(engine)
+    if isinstance(X, str | os.PathLike):
+        raise ValueError(
+            f"X must hold rows; got the path {os.fspath(X)!r}. Give "
+            f"FileDataset({os.fspath(X)!r}, target=...), with the name of the target's column."
+        )
     if name == "auto":
         name = next((one for one, engine in ENGINES.items() if engine.takes(X)), "memory")
     if name in ENGINES:

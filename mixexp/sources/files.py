@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +30,8 @@ class FileDataset(BlockSource):
         Column of y, or columns of several responses; None for data to predict alone. An ordered
         dictionary, as pandas writes an ordered categorical of texts, keeps its order.
     features : sequence of str, or None
-        Columns of X in this order; None means all columns that have no other role.
+        Columns of X in this order; None means all columns that have no other role and are not the
+        index of a pandas frame, which may be named.
     weight, offset, exposure, trials : str or None
         Columns of row-wise inputs; see `MoERegressor.fit`.
     block_rows : int, default=65536
@@ -68,6 +70,7 @@ class FileDataset(BlockSource):
         block_rows=BLOCK_ROWS,
     ):
         self.files = _files(path)
+        self._folders = [one for one in _paths(path) if one.is_dir()]
         self.block_rows = check_block_rows(block_rows)
         inputs = {"weight": weight, "offset": offset, "exposure": exposure, "trials": trials}
         self._inputs = {name: column for name, column in inputs.items() if column is not None}
@@ -77,7 +80,8 @@ class FileDataset(BlockSource):
         taken = [*self._targets, *self._inputs.values()]
         opened = [_Opened.of(file) for file in self.files]
         if features is None:
-            features = [name for name in opened[0].schema.names if name not in taken]
+            without = {*taken, *opened[0].index_columns}
+            features = [name for name in opened[0].schema.names if name not in without]
         self.feature_names = _listed(features, "features")
         self.n_features = len(self.feature_names)
         both = sorted(set(self.feature_names) & set(taken))
@@ -100,6 +104,17 @@ class FileDataset(BlockSource):
     def __repr__(self):
         count = f"{self.files[0]}" if len(self.files) == 1 else f"{len(self.files)} files"
         return f"FileDataset({count}: {self.n_features} features, target {self._targets})"
+
+    def holds(self, path) -> bool:
+        """Whether a path is one of the files, or lies in a folder that was given as a source.
+
+        Links are followed: it is what the path leads to that counts, and where it stands.
+        """
+        own, real = Path(os.path.realpath(Path(path).parent)), Path(os.path.realpath(path))
+        above = {own, *own.parents, *real.parents}
+        return any(_is_same(real, file) for file in self.files) or any(
+            _is_same(one, folder) for one in above for folder in self._folders
+        )
 
     def blocks(self) -> Iterator[Block]:
         return _together(self._pieces(), self.block_rows)
@@ -205,6 +220,12 @@ class _Opened(NamedTuple):
         """What the file calls its parts."""
         return "row group" if self.kind == "parquet" else "record batch"
 
+    @property
+    def index_columns(self) -> list[str]:
+        """Columns that hold the index of the pandas frame which was written."""
+        index = (self.schema.pandas_metadata or {}).get("index_columns", [])
+        return [name for name in index if isinstance(name, str)]  # a range is no column
+
     def check_dictionary(self, column):
         """Refuse an ordered column of a Parquet file that was written without its categories."""
         import pyarrow.parquet as pq
@@ -265,11 +286,18 @@ class _Opened(NamedTuple):
                     yield group, batch.slice(start, size)
 
 
+def _paths(path) -> list[Path]:
+    return [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
+
+
 def _files(path) -> list[Path]:
     """The files of a path, of a folder, or of a sequence of these."""
-    paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
     found: list[Path] = []
-    for one in paths:
+    for one in _paths(path):
         if one.is_dir():
             inside = sorted(file for file in one.rglob("*") if file.suffix.lower() in SUFFIXES)
             found += [file for file in inside if not _is_hidden(file.relative_to(one))]
