@@ -51,6 +51,8 @@ class Aggregation(NamedTuple):
     scores : (M,) ndarray or None
         What they were judged by.
     n_support : int
+    weight : float
+        Total weight of the rows behind the kept fits, by which `refine` knows a missing partition.
     """
 
     method: str
@@ -61,6 +63,7 @@ class Aggregation(NamedTuple):
     kept: np.ndarray
     scores: np.ndarray | None
     n_support: int
+    weight: float
 
 
 @single_threaded_blas()
@@ -175,6 +178,7 @@ def aggregate(
         kept,
         found,
         len(rows),
+        float(sum(fit.n_rows for fit in fits)),
     )
     return _fitted(template, mixture, params, said)
 

@@ -21,7 +21,7 @@ from .local import family_of_result
 from .origin import WEIGHTINGS
 from .partitions import deal, deal_cluster, fit_parts, keep, statistics_of, support_rows
 from .pooled import pooled_inference
-from .refine import STEPS, add, newton_step, refine, with_likelihood
+from .refine import STEPS, add, newton_step, stepped, with_likelihood
 from .support import default_size
 
 USABLE = ("CONVERGED", "SEPARATED", "EPOCHS")  # ends of local fits that call for no warning
@@ -188,12 +188,13 @@ class _Aggregated(BaseEstimator):
         newton = self.refine_step == "newton"
         parts = keep(parts, model.aggregation_.kept)
         sums = statistics_of(model, parts, newton, self.n_jobs)
-        candidates = [refine(model, sums, "em")]
-        if newton and _has_newton_step(model, sums):
-            candidates.append(refine(model, sums, "newton"))
+        total = add(sums, model)
+        candidates = [stepped(model, total, "em")]
+        if newton and _has_newton_step(model, total):
+            candidates.append(stepped(model, total, "newton"))
         # one more message: log-likelihoods of the candidates, two numbers from each partition
         totals = [add(statistics_of(one, parts, False, self.n_jobs), one) for one in candidates]
-        here = with_likelihood(model, add(sums, model))
+        here = with_likelihood(model, total)
         seen = [with_likelihood(*pair) for pair in zip(candidates, totals, strict=True)]
         return max([here, *seen], key=lambda one: one.loglik_)
 
@@ -379,9 +380,9 @@ class AggregatedMoEClassifier(ClassifierMixin, _Aggregated):
         return self._fitted().predict_log_proba(X)
 
 
-def _has_newton_step(model, sums) -> bool:
+def _has_newton_step(model, total) -> bool:
     try:
-        newton_step(model, add(sums, model))
+        newton_step(model, total)
     except ValueError:
         return False
     return True

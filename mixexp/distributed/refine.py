@@ -12,6 +12,7 @@ import copy
 import functools
 import hashlib
 import os
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +38,7 @@ from ..penalties import is_active
 
 KIND = "local statistics"
 STEPS = ("newton", "em", "none")
+ROUNDING = 1e-6  # relative, between total weights that were added up in different orders
 SINGULAR = 1e-9  # of a scaled information's eigenvalue, below which there is no Newton step
 
 
@@ -132,7 +134,7 @@ def refine(model, statistics, step: str = "newton") -> Any:
     model : fitted MoERegressor or MoEClassifier
         That of the statistics.
     statistics : sequence of LocalStatistics
-        One of each partition.
+        One of each partition whose fit was combined.
     step : {"newton", "em", "none"}
         Newton's on the log-likelihood, which is as good as its maximum where the model is near; an
         M-step, which never lowers it; or none, which only records log-likelihood and information.
@@ -149,12 +151,27 @@ def refine(model, statistics, step: str = "newton") -> Any:
     Raises
     ------
     ValueError
-        If the statistics belong to other parameters, or no Newton step exists.
+        If the statistics belong to other parameters or are twice those of one partition, or no
+        Newton step exists.
+
+    Warns
+    -----
+    UserWarning
+        If the statistics are more or fewer than the local fits that were combined, or of another
+        total weight. Unknown of a model that was loaded from a file.
     """
     check_is_fitted(model)
     if step not in STEPS:
         raise ValueError(f"step must be one of {STEPS}; got {step!r}.")
-    total = add(statistics, model)
+    parts = list(statistics)
+    total = add(parts, model)
+    _refuse_repeated(parts)
+    _warn_of_others(parts, total, model)
+    return stepped(model, total, step)
+
+
+def stepped(model, total: LocalStatistics, step: str) -> Any:
+    """`refine` from the sums over all partitions."""
     out = copy.copy(model)
     if step == "none":
         return with_likelihood(out, total)
@@ -211,6 +228,38 @@ def add(statistics, model) -> LocalStatistics:
         )
 
     return functools.reduce(two, parts)
+
+
+def _refuse_repeated(parts):
+    """Refuse the statistics of one partition given twice: all sums equal, bit for bit."""
+    seen: dict[bytes, int] = {}
+    for m, part in enumerate(parts):
+        leaves: list[bytes] = []
+        sums = (part.loglik, part.weight, part.entropy, part.statistics)
+        tree_map(lambda leaf, to=leaves: to.append(np.ascontiguousarray(leaf).tobytes()), sums)
+        first = seen.setdefault(b"".join(leaves), m)
+        if first != m:
+            raise ValueError(
+                f"The statistics at positions {first} and {m} are equal in every bit, those of one "
+                "partition given twice: standard errors would be too small. Give one of each."
+            )
+
+
+def _warn_of_others(parts, total, model):
+    """Say where the statistics are not of as many partitions or rows as the combined fits."""
+    known = getattr(model, "aggregation_", None)
+    if known is None:
+        return
+    fits, weight = int(known.kept.sum()), float(total.weight)
+    if len(parts) == fits and abs(weight - known.weight) <= ROUNDING * known.weight:
+        return
+    warnings.warn(
+        f"refine got {len(parts)} statistics of total weight {weight:.10g}; the model combines "
+        f"{fits} local fits of total weight {known.weight:.10g}. If a partition is missing, call "
+        "local_statistics there too: likelihood and standard errors are of the rows given.",
+        UserWarning,
+        stacklevel=4,
+    )
 
 
 def with_likelihood(model, total: LocalStatistics):

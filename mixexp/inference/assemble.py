@@ -23,6 +23,15 @@ from .separated import separated_coefficients
 WEIGHTS = ("frequency", "sampling", "precision")
 STATIONARY = 1e-3  # gain of log-likelihood that a Newton step may still promise
 KINKED = 0.25  # the same where rows that fit exactly hold the estimate
+MORE_PASSES = "Raise EM(max_passes=...) and fit again."
+ADVICE = {  # of fits that more passes do not bring to a maximum
+    Status.AGGREGATED: (
+        "Take pooled_inference(refine(model, statistics)) with local_statistics of every "
+        "partition; or, where all rows are at hand, fit again with start=model."
+    ),
+    Status.EPOCHS: "Fit again with start=model, solver=EM().",
+    Status.ONLINE: "Fit again with start=model, solver=EM().",
+}
 
 
 class FittedModel(NamedTuple):
@@ -169,7 +178,7 @@ def _check_regular(fitted, kind):
     if not fitted.status.converged:
         raise NotRegularError(
             f"The fit is not at a maximum ({fitted.status.name}), and {kind!r} standard errors "
-            "hold only there. Raise EM(max_passes=...) and fit again."
+            f"hold only there. {ADVICE.get(fitted.status, MORE_PASSES)}"
         )
 
 

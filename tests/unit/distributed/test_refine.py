@@ -166,7 +166,8 @@ def test_after_a_step_nothing_is_said_of_the_point_before(combined, step, tmp_pa
 def test_a_step_onto_a_bound_is_not_regular(combined):
     """One row passed off as a partition: the step of EM puts an expert's scale on its bound."""
     few = local_statistics(combined, X[:1], Y[:1], information=False)
-    assert not refine(combined, [few], "em").regular_
+    with pytest.warns(UserWarning, match="1 statistics"):
+        assert not refine(combined, [few], "em").regular_
 
 
 def test_files_travel_and_rounds_do_not_mix(combined, tmp_path):
@@ -214,3 +215,40 @@ def test_what_cannot_be_refined_is_refused(combined):
         refine(penalised, sums(penalised))
     with pytest.raises(NotRegularError, match="penalty"):
         pooled_inference(refine(penalised, sums(penalised), "none"))
+
+
+@pytest.mark.parametrize("information", [True, False])
+def test_a_partition_given_twice_is_refused(combined, information, tmp_path):
+    found = sums(combined)
+    local_statistics(combined, X[PARTS[1]], Y[PARTS[1]], information=information).save(
+        tmp_path / "again.mixexp"
+    )
+    again = LocalStatistics.load(tmp_path / "again.mixexp")
+    with pytest.raises(ValueError, match="positions 1 and 4 are equal"):
+        refine(combined, [*found, again], "em")
+
+
+def test_a_missing_partition_and_other_rows_are_said(combined):
+    found = sums(combined, False)
+    with pytest.warns(UserWarning, match=r"3 statistics of total weight 1800; .* 4 local fits"):
+        refine(combined, found[:3], "em")
+    more = local_statistics(combined, np.r_[X[:7], X[PARTS[0]]], np.r_[Y[:7], Y[PARTS[0]]])
+    with pytest.warns(UserWarning, match=r"weight 2407; .* of total weight 2400\."):
+        moved = refine(combined, [more, *found[1:]], "em")
+    assert moved.aggregation_.weight == N
+    moved = refine(moved, sums(moved, False), "em")  # all of them: no word
+
+
+def test_inference_on_a_combined_model_says_what_to_call(combined):
+    for model in (combined, refine(combined, sums(combined))):
+        with pytest.raises(NotRegularError, match=r"AGGREGATED.*pooled_inference\(refine") as found:
+            model.inference(X, Y)
+        assert "max_passes" not in str(found.value)
+
+
+def test_the_advice_after_mini_batches_is_a_fit_from_there():
+    online = MoERegressor(2)
+    for i in PARTS:
+        online.partial_fit(X[i], Y[i])
+    with pytest.raises(NotRegularError, match=r"ONLINE.*start=model, solver=EM\(\)"):
+        online.inference(X, Y)
