@@ -17,7 +17,9 @@ SLOW = {
     "plot_divergence_decay",
     "plot_ethanol_regression",
     "plot_lasso_mixture",
+    "plot_paths",
     "plot_rates",
+    "plot_truncated_claims",
 }
 
 

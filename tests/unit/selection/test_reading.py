@@ -27,7 +27,10 @@ def result():
     return study("bic", 2)
 
 
-@pytest.mark.parametrize("criterion", ["aic", "icl", "nec", "cv"])
+slowly = [pytest.param(name, marks=pytest.mark.slow) for name in ("icl", "nec")]
+
+
+@pytest.mark.parametrize("criterion", ["aic", "cv", *slowly])
 def test_another_criterion_reads_the_fits_as_a_study_of_its_own_would(result, criterion):
     found, own = result.by(criterion), study(criterion, 2)
     assert found.chosen == own.chosen and found.criterion == own.criterion
