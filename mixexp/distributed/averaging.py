@@ -8,6 +8,7 @@ from ..em.params import MoEParams, stack, take
 from ..gates import SoftmaxParams
 from ..solvers import centred
 from .alignment import aligned_labels
+from .divergence import nearest
 from .large import LargeMixture
 
 ROWS = 200  # of the support, on which pairs of partitions are compared
@@ -61,10 +62,7 @@ def pairwise(mixture: LargeMixture) -> np.ndarray:
 
 def _by_partition(mixture, family, weight, values, own):
     """(M,) each partition's share of the relaxed divergence to the experts ``own``."""
-    K = own[0].shape[1]
-    cost = family.cost(values, own, 0)
-    for k in range(1, K):
-        np.minimum(cost, family.cost(values, own, k), out=cost)
+    _, cost = nearest(family, values, own, own[0].shape[1])
     each = (weight * cost).mean(axis=0)
     return np.bincount(mixture.owner, weights=each, minlength=len(mixture.fits))
 

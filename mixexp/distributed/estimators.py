@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from .local import family_of_result
 from .origin import WEIGHTINGS
 from .partitions import deal, deal_cluster, fit_parts, keep, statistics_of, support_rows
 from .pooled import pooled_inference
-from .refine import STEPS, add, newton_step, stepped, with_likelihood
+from .refine import STEPS, NoNewtonStepError, add, stepped, with_likelihood
 from .support import default_size
 
 USABLE = ("CONVERGED", "SEPARATED", "EPOCHS")  # ends of local fits that call for no warning
@@ -190,8 +191,9 @@ class _Aggregated(BaseEstimator):
         sums = statistics_of(model, parts, newton, self.n_jobs)
         total = add(sums, model)
         candidates = [stepped(model, total, "em")]
-        if newton and _has_newton_step(model, total):
-            candidates.append(stepped(model, total, "newton"))
+        if newton:
+            with suppress(NoNewtonStepError):  # then the step of EM is what there is
+                candidates.append(stepped(model, total, "newton"))
         # one more message: log-likelihoods of the candidates, two numbers from each partition
         totals = [add(statistics_of(one, parts, False, self.n_jobs), one) for one in candidates]
         here = with_likelihood(model, total)
@@ -378,11 +380,3 @@ class AggregatedMoEClassifier(ClassifierMixin, _Aggregated):
     def predict_log_proba(self, X):
         """(n, C) log class probabilities."""
         return self._fitted().predict_log_proba(X)
-
-
-def _has_newton_step(model, total) -> bool:
-    try:
-        newton_step(model, total)
-    except ValueError:
-        return False
-    return True

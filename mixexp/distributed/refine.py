@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import hashlib
 import os
 import warnings
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._persistence import (
     PersistenceError,
     component_from_tree,
+    digest,
     load_tree,
     namedtuple_to_tree,
     save_tree,
@@ -28,7 +28,7 @@ from .._persistence import (
 from ..em.engines import MemoryEngine
 from ..em.params import MoEParams, Statistics, stack, take, tree_map
 from ..em.regular import is_regular
-from ..em.summary import entropies
+from ..em.summary import certainty
 from ..em.threads import single_threaded_blas
 from ..estimators._saving import known_classes
 from ..inference.coordinates import coordinates
@@ -40,6 +40,10 @@ KIND = "local statistics"
 STEPS = ("newton", "em", "none")
 ROUNDING = 1e-6  # relative, between total weights that were added up in different orders
 SINGULAR = 1e-9  # of a scaled information's eigenvalue, below which there is no Newton step
+
+
+class NoNewtonStepError(ValueError):
+    """No Newton step exists at these parameters; the message says why."""
 
 
 class LocalStatistics(NamedTuple):
@@ -110,18 +114,14 @@ def local_statistics(model, X, y, sample_weight=None, *, information=True) -> Lo
     with single_threaded_blas():
         engine = MemoryEngine(rows, inner)
         passed = take(engine.run(inner, stack([params])), 0)
-
-        def spread(part):
-            return entropies(inner.responsibilities(params, part), part.unit_weight)
-
-        entropy = np.sum(engine.rows_map(spread), axis=0)
+        entropy = certainty(engine, inner, params)[:2]
     return LocalStatistics(
         np.asarray(passed.loglik),
         np.asarray(rows.total_weight),
         entropy,
         passed.statistics,
         summed(inner, params, rows) if information else None,
-        digest(model),
+        point_of(model),
     )
 
 
@@ -204,7 +204,7 @@ def add(statistics, model) -> LocalStatistics:
     parts = list(statistics)
     if not parts:
         raise ValueError("refine needs the LocalStatistics of at least one partition; got none.")
-    own = digest(model)
+    own = point_of(model)
     other = [m for m, part in enumerate(parts) if part.point != own]
     if other:
         raise ValueError(
@@ -286,17 +286,17 @@ def newton_step(model, total: LocalStatistics) -> MoEParams:
 
     Raises
     ------
-    ValueError
+    NoNewtonStepError
         Where there is a penalty, no information, or none that is positive definite.
     """
     inner, params = model._model_, model._params_
     if any(is_active(getattr(part, "penalty", None)) for part in (inner.gate, inner.expert)):
-        raise ValueError(
+        raise NoNewtonStepError(
             "step='newton' is on the log-likelihood without penalties, and the model has one: "
             "use step='em'."
         )
     if total.information is None:
-        raise ValueError(
+        raise NoNewtonStepError(
             "step='newton' needs local_statistics(..., information=True) of every partition; or "
             "use step='em'."
         )
@@ -304,7 +304,7 @@ def newton_step(model, total: LocalStatistics) -> MoEParams:
     basis, _ = np.linalg.qr(coordinates(inner, params, names).basis)
     observed = basis.T @ total.information.observed @ basis
     if not positive_definite(observed):
-        raise ValueError(
+        raise NoNewtonStepError(
             "The pooled information is not positive definite at these parameters: they are too "
             "far from a maximum for a Newton step. Use step='em'."
         )
@@ -319,12 +319,10 @@ def positive_definite(matrix) -> bool:
     return bool(values[0] > SINGULAR * values[-1])
 
 
-def digest(model) -> str:
+def point_of(model) -> str:
     """Of the parameters and their scaling: what tells one round from another."""
     inner = model._model_
-    vector = inner.pack(stack([model._params_]))[0]
-    said = b"".join(np.ascontiguousarray(leaf).tobytes() for leaf in (vector, *inner.scaling))
-    return hashlib.sha256(said).hexdigest()
+    return digest([inner.pack(stack([model._params_]))[0], inner.scaling])
 
 
 def _classes():

@@ -82,18 +82,8 @@ class BlockRows:
         return value
 
     def each(self):
-        """The rows of every block, in order.
-
-        Raises
-        ------
-        ValueError
-            Where the blocks do not come one after the other.
-        """
-        if not isinstance(self.source, BlockSource):
-            raise ValueError(
-                f"OnlineEM takes batches one after the other, which {type(self.source).__name__} "
-                "does not give. Use solver=EM()."
-            )
+        """The rows of every block, in order, of a source whose blocks come one after the other."""
+        assert isinstance(self.source, BlockSource)  # the estimators refuse others
         one = Prepared(self.prepare, _itself)
         return (rows for _, rows in map(one, read_ahead(self.source)) if rows is not None)
 

@@ -13,10 +13,9 @@ import numpy as np
 
 from .._component import Component
 from ..kernels import gpu
-from ..scaling import Moments, blocks
+from ..scaling import Moments
 from .rows import Rows, design_gram
 from .starts.keys import column_keys, combined, hash_rows
-from .starts.table import count_distinct
 
 OLDEST = 14  # major version of CuPy
 GIB = 2**30
@@ -208,19 +207,6 @@ def _(rows: DeviceRows, columns, scaling):
             values = gpu.standardised(xp, part, chosen, centre, 1 / scale, len(part))
             total = total + xp.matmul((values * weight[:, None]).T, values)
         return xp.asnumpy(total)
-
-
-@count_distinct.register
-def _(rows: DeviceRows, enough: int) -> int:
-    if rows.group is not None:
-        return count_distinct.dispatch(Rows)(rows, enough)
-    seen: set[int] = set()
-    for block in blocks(rows.n, 2 * enough):
-        key = hash_rows(rows.part(block))
-        seen.update((key if rows.weight is None else key[rows.weight[block] > 0]).tolist())
-        if len(seen) >= enough:
-            return enough
-    return len(seen)
 
 
 def hash_columns(X: DeviceMatrix, keys):

@@ -37,8 +37,8 @@ class OnlineEM(Component):
     n_epochs : int, default=2
         Passes over the rows.
     batch_size : int, default=1000
-        Rows of a batch. Rows in memory are dealt to the batches at random, by their values and the
-        seed; rows in files come in the order of the file, which should be a random one.
+        Rows of a batch. Rows in memory are dealt to the batches as by chance, though by their
+        values alone; rows in files come in the order of the file, which should be a random one.
     decay : float in (0.5, 1], default=0.6
         Of the steps: the smaller, the sooner the first batches are forgotten.
     average : bool, default=True

@@ -166,6 +166,10 @@ class Rows(NamedTuple):
         cuts = np.unique(np.r_[0, cuts])
         return [slice(start, stop) for start, stop in pairwise(cuts)]
 
+    def part(self, block: slice) -> Rows:
+        """The rows of a slice, where they are."""
+        return self.take(block)
+
     def take(self, index) -> Rows:
         """The rows of a slice or of an index array, which leaves groups whole."""
         others = (None if part is None else part[index] for part in self[2:])

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import joblib
 import numpy as np
+from joblib import delayed
 
 from .._component import Component
 from .engines import MemoryEngine
@@ -21,6 +21,7 @@ from .starts.moves import base, duplicate, remove
 from .starts.screen import Pool, Screen, join
 from .starts.table import Table, canonical_table, sample
 from .threads import single_threaded_blas
+from .workers import in_order
 
 FEW = 4  # starts that survive a stage of a race, at least
 SKETCH = 400  # rows on which candidates are made, at least
@@ -142,8 +143,8 @@ class MultiStart(Component):
         seeds = [seed + STRIDE * i for i in range(self.n_searches)]
         if len(seeds) == 1:
             return _climbed(self, model, table, seed, given)
-        task = joblib.delayed(_climbed)
-        pools = joblib.Parallel()(task(self, model, table, one, given) for one in seeds)
+        tasks = (delayed(_climbed)(self, model, table, one, given) for one in seeds)
+        pools = in_order(tasks, None, len(seeds))
         screen = Screen(model, MemoryEngine(table.rows, model), table.size, table.row_size)
         with single_threaded_blas():
             return screen.merge(join(pools))
@@ -208,7 +209,6 @@ class _Ladder:
         self.settings = settings
         self.model = model
         self.table = table
-        self.total = table.rows.total_weight
         self.units, self.row_units = table.size, table.row_size
         q = len(model.gate_columns) + len(model.expert_columns) + 2
         self.sketch = sample(table, max(SKETCH, 4 * q * model.K), seed + 1)

@@ -11,12 +11,13 @@ from sklearn.utils.validation import column_or_1d
 
 from .._validation import check_n_experts, refuse_missing, row_inputs
 from ..em.blocked import BlockRows
+from ..em.online_em import OnlineEM
 from ..em.rows import Rows, columns_with_density
 from ..em.wide import WIDE
 from ..experts import Expert
 from ..experts.degree import with_monomials
 from ..gates import Gate
-from ..sources import Block, PlacedError, Source
+from ..sources import Block, BlockSource, PlacedError, Source
 from ..sources.aligned import is_dask
 from ..sources.values import as_floats
 from ._engines import in_memory, source_of
@@ -199,6 +200,7 @@ class BlockedMixin:
     engine: Any
     n_experts: Any
     gate_features: Any
+    solver: Any
     start: Any
     _parts: Any
     _checked: Any
@@ -280,6 +282,11 @@ class BlockedMixin:
         ------
         ValueError
         """
+        if isinstance(self.solver, OnlineEM) and not isinstance(source, BlockSource):
+            raise ValueError(
+                "OnlineEM takes batches one after the other, which engine="
+                f"{source.engine!r} does not give. Use solver=EM()."
+            )
         what = None
         columns = max(len(self._gate_columns), len(self._expert_columns))
         if not self.blocked:

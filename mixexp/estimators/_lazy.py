@@ -6,13 +6,12 @@ import copy
 import functools
 import inspect
 import uuid
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
 
-from ..sources.aligned import Partitions, aligned, is_dask, is_frame, sizes_of
+from ..sources.aligned import Partitions, aligned, by_name, is_dask, is_frame, sizes_of
 
 ROW_WISE = ("y", "offset", "exposure", "trials")
 IN_MEMORY = ("groups", "expert_prior")
@@ -92,8 +91,7 @@ def _values(estimator, method, partitions: Partitions, settings, kind, framed) -
 def _of_partition(fixed, *parts):
     """A task: the method's values of one partition."""
     estimator, method, settings, kind, framed, names = fixed
-    flat = [one for part in parts for one in (part if isinstance(part, tuple) else (part,))]
-    inputs: dict[str, Any] = dict(zip(names, flat, strict=True))
+    inputs = by_name(names, parts)
     X = inputs.pop("X")
     shape, dtype = kind
     if X.shape[0]:

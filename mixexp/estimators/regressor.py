@@ -53,8 +53,8 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
         Labels (n,) or responsibilities (n, K) begin one run from there. A fitted estimator with
         as many experts does the same; one with fewer experts adds its splits to the search,
         which is its own ``MultiStart`` where it has one.
-    solver : EM or None
-        Tolerances, limits, acceleration, checkpoints.
+    solver : EM, OnlineEM or None
+        Tolerances, limits, acceleration, checkpoints; or a few epochs over mini-batches.
     engine : {"auto", "memory", "stream", "gpu", "dask"} or GPU, default="auto"
         Where passes over the rows run. "auto" goes by X: a GPU for CuPy arrays, blocks for a
         dataset of them, the workers of a cluster for Dask collections, memory for all others.

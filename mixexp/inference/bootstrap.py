@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from joblib import delayed
 from scipy.optimize import linear_sum_assignment
 
 from ..em import predictive
@@ -21,6 +22,7 @@ from ..em.params import MoEParams, stack, take, tree_map
 from ..em.rows import Rows
 from ..em.status import Status
 from ..em.threads import single_threaded_blas
+from ..em.workers import in_order
 from .coordinates import coordinates
 
 KINDS = ("parametric", "nonparametric", "weighted")
@@ -60,8 +62,6 @@ def bootstrap(
         Replicates among the rows of ``replicates`` whose refit ended at the limit of passes, as
         those of gates that jump may: they creep along a jump, or had further to go.
     """
-    import joblib
-
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {list(KINDS)}; got {kind!r}.")
     if n_boot < 2:
@@ -70,11 +70,12 @@ def bootstrap(
     solver = EM(max_passes=500, tol=1e-9, gradient_tol=1e-4) if solver is None else solver
     names = coordinates(model, params, columns, reference).names
     resp = model.responsibilities(params, rows)[rows.first]
-    job = joblib.delayed(_replicate)
-    found = joblib.Parallel(n_jobs=n_jobs)(
+    job = delayed(_replicate)
+    tasks = (
         job(model, params, rows, columns, kind, groups, reference, solver, one, resp)
         for one in seeds
     )
+    found = in_order(tasks, n_jobs, n_boot)
     good = [one for one in found if one is not None]
     values = np.array([value for value, _ in good]).reshape(len(good), len(names))
     unfinished = sum(status == Status.MAX_PASSES for _, status in good)

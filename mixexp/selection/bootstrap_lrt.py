@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from joblib import delayed
 from sklearn.base import clone
 
+from ..em.workers import in_order
 from ..inference import TestResult
 
 
@@ -56,8 +58,6 @@ def bootstrap_lrt(
     McLachlan (1987), "On bootstrapping the likelihood ratio test statistic for the number of
     components in a normal mixture", Applied Statistics 36, 318-324.
     """
-    import joblib
-
     if n_boot < 9:
         raise ValueError(f"n_boot must be at least 9; got {n_boot!r}.")
     gate = getattr(estimator, "gate", None)
@@ -68,11 +68,9 @@ def bootstrap_lrt(
         )
     null, statistic, logliks = _statistic(estimator, X, y, sample_weight, inputs)
     seeds = np.random.SeedSequence(random_state).spawn(n_boot)
-    drawn = joblib.Parallel(n_jobs=n_jobs)(
-        joblib.delayed(_replicate)(null, estimator, X, sample_weight, inputs, seed)
-        for seed in seeds
-    )
-    values = np.array(drawn)
+    task = delayed(_replicate)
+    tasks = (task(null, estimator, X, sample_weight, inputs, seed) for seed in seeds)
+    values = np.array(in_order(tasks, n_jobs, n_boot))
     pvalue = (1 + np.count_nonzero(values >= statistic)) / (n_boot + 1)
     return TestResult(
         f"Bootstrap test of {null.n_experts_} against {null.n_experts_ + 1} experts",

@@ -35,6 +35,12 @@ class Partitions(NamedTuple):
     collections: tuple
 
 
+def by_name(names, parts) -> dict[str, Any]:
+    """What the computed parts of a partition hold, by the names of a `Partitions`."""
+    flat = [one for part in parts for one in (part if isinstance(part, tuple) else (part,))]
+    return dict(zip(names, flat, strict=True))
+
+
 def is_dask(values) -> bool:
     """Whether this is a Dask collection; Dask need not be there to ask."""
     graph = getattr(values, "__dask_graph__", None)

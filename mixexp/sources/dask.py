@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from .aligned import GIVEN_AS, Partitions, aligned, is_dask, sent
+from .aligned import GIVEN_AS, Partitions, aligned, by_name, is_dask, sent
 from .base import ROW_INPUTS, Block, Source
 from .values import as_floats, as_values, column_names, label_order
 
@@ -166,8 +166,8 @@ def _merged(merge, *values):
 
 def block_of(names, place, parts) -> Block:
     """A partition's parts as a `Block`."""
-    flat = [one for part in parts for one in (part if isinstance(part, tuple) else (part,))]
-    values: dict[str, Any] = {"y": None, **dict(zip(names, map(_dense, flat), strict=True))}
+    values: dict[str, Any] = {"y": None}
+    values |= {name: _dense(part) for name, part in by_name(names, parts).items()}
     n = values["X"].shape[0]
     for name in names:
         part = values[name]

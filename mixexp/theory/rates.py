@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import delayed
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
+from mixexp.em.workers import in_order
 from mixexp.inference import MixingMeasure, voronoi_loss
 from mixexp.theory.designs import RateDesign
 from mixexp.theory.hellinger import hellinger
@@ -87,10 +88,11 @@ def rate_study(
     voronoi_loss(truth, truth, kind)  # an unknown kind is refused before any fit
     fresh = design.draw(n_fresh, np.random.default_rng([random_state]))[:2]
     jobs = [(n, replicate) for n in grid for replicate in range(replicates)]
-    found = Parallel(n_jobs=n_jobs)(
+    tasks = (
         delayed(_replicate)(design, n, replicate, random_state, chosen, kind, fresh)
         for n, replicate in jobs
     )
+    found = in_order(tasks, n_jobs, len(jobs))
     table = pd.DataFrame([line for lines in found for line in lines])
     return RateStudy(design.name, design.n_experts, truth.n_experts, grid, chosen, table)
 

@@ -62,7 +62,7 @@ def count_distinct(rows: Rows | Any, enough: int) -> int:
         return min(len(grouping.distinct_groups(rows).key), enough)
     seen: set[int] = set()
     for block in blocks(rows.n, 2 * enough):
-        part = rows.take(block)
+        part = rows.part(block)
         key = hash_rows(part)
         seen.update((key if part.weight is None else key[part.weight > 0]).tolist())
         if len(seen) >= enough:

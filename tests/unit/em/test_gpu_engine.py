@@ -18,7 +18,7 @@ from mixexp.em.starts.keys import hash_rows
 from mixexp.em.starts.table import canonical_table, count_distinct
 from mixexp.kernels import gpu
 from tests.contracts.cases import batch, links, model_of, problem, some_params
-from tests.device_twin import PLACES, DeviceTwin, module, on_device
+from tests.device_twin import DeviceTwin, on_device
 
 PAIRS = [
     (gate, family, link)
@@ -33,18 +33,6 @@ VARIANTS = {
     "columns first": lambda rows, rng: rows._replace(X=np.asfortranarray(rows.X)),
     "every other column": lambda rows, rng: rows._replace(X=np.repeat(rows.X, 2, axis=1)[:, ::2]),
 }
-
-
-@pytest.fixture
-def twin(monkeypatch):
-    """The twin of CuPy in its place; kernels are their own sources where there is a compiler."""
-    return module("twin", monkeypatch)
-
-
-@pytest.fixture(params=PLACES)
-def xp(request, monkeypatch):
-    """The twin, and CuPy itself for tests that count nothing."""
-    return module(request.param, monkeypatch)
 
 
 def streamed(rows, **settings):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mixexp import MoEClassifier, MoERegressor, MultiStart, SelectionStudy
+from mixexp import MoEClassifier, MoERegressor, MultiStart, OnlineEM, SelectionStudy
 from mixexp.em.engines import engine_for
 from mixexp.em.params import stack, tree_map
 from mixexp.sources.dask import block_of
@@ -19,15 +19,11 @@ dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
 dd = pytest.importorskip("dask.dataframe")
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 N = 3000
 LIGHT = MultiStart(n_starts=0.2, max_rounds=1)
 CUTS = (1000, 0, 1, 1499, 500)  # uneven chunks, one of them empty
-
-
-@pytest.fixture(autouse=True)
-def _in_this_process():
-    with dask.config.set(scheduler="synchronous"):
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +202,15 @@ def test_a_study_by_an_information_criterion(table) -> None:
     assert found.data == pytest.approx(memory.data)
     with pytest.raises(ValueError, match="Folds need rows in memory"):
         SelectionStudy(MoERegressor(), {"n_experts": [1, 2]}).fit(frame[X], frame["y"])
+
+
+def test_mini_batches_are_refused_before_a_partition_is_read() -> None:
+    def unread(block):
+        raise AssertionError("a partition was read")
+
+    rows = da.ones((200, 2), chunks=(100, 2)).map_blocks(unread, dtype=float, meta=np.empty((0, 0)))
+    with pytest.raises(ValueError, match="engine='dask' does not give. Use solver=EM"):
+        MoERegressor(2, solver=OnlineEM()).fit(rows, da.ones(200, chunks=100))
 
 
 def test_what_needs_rows_in_memory_says_so(table) -> None:

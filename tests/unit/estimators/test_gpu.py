@@ -25,20 +25,10 @@ from mixexp import (
     OnlineEM,
 )
 from tests.contracts.cases import problem
-from tests.device_twin import COMPILER, PLACES, DeviceArray, DeviceTwin, module
+from tests.device_twin import COMPILER, DeviceArray, DeviceTwin
 
 FAMILIES = ["gaussian", "poisson", "binomial", "gamma", "multinomial"]
 N = 2200  # more than the distinct rows up to which a fit runs on a table on the host
-
-
-@pytest.fixture
-def twin(monkeypatch):
-    return module("twin", monkeypatch)
-
-
-@pytest.fixture(params=PLACES)
-def xp(request, monkeypatch):
-    return module(request.param, monkeypatch)
 
 
 def estimator(family, **settings):
