@@ -98,7 +98,9 @@ class OnlineEM(Component):
 
     def _epochs(self, model, params, engine, callback):
         """The parameters at the end, the mean objective of the batches of each epoch, stopped."""
-        per_epoch = max(1, engine.rows.n // int(self.batch_size))
+        rows = engine.rows  # those without weight are in no batch
+        dealt = rows.n_positive if rows.group is None else rows.n
+        per_epoch = max(1, dealt // int(self.batch_size))
         late = self.n_epochs * per_epoch // 2  # batches after which parameters are averaged
         path: list[float] = []
         statistics, total, n_batch, stopped = None, 0.0, 0, False

@@ -160,8 +160,10 @@ def test_starts_are_those_of_memory_however_many_rows_are_told_apart(most, monke
     monkeypatch.setattr(survey.merged_keys, "__defaults__", (most,))
     X, mean, _ = two_regimes()
     y = gaussian_target(mean)
-    memory = MoERegressor(2, start=QUICK, random_state=3).fit(X, y)
-    assert_same_fit(memory, MoERegressor(2, start=QUICK, random_state=3).fit(ragged(X=X, y=y)))
+    small = MultiStart(n_starts=0.1, max_rounds=1, table_size=600)  # most rows are not drawn
+    for start in (QUICK, small):
+        memory = MoERegressor(2, start=start, random_state=3).fit(X, y)
+        assert_same_fit(memory, MoERegressor(2, start=start, random_state=3).fit(ragged(X=X, y=y)))
 
 
 def test_starts_take_all_rows_where_a_table_holds_more_than_are_told_apart(monkeypatch):

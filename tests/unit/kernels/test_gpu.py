@@ -103,6 +103,18 @@ def test_glm_source_equals_its_twin(family, link, far):
 
 
 @needs_compiler
+def test_absurd_information_has_room_in_float32():
+    macros = {"FAMILY": POISSON, "LINK": LINKS["log"].code}
+    exact, short = (
+        both(lambda xp, dtype=dtype: row_sums(xp, macros, dtype, POISSON, K=1, far=3500.0))
+        for dtype in (np.float64, np.float32)
+    )
+    assert max(np.abs(part).max(initial=0) for part in exact[1]) > np.finfo(np.float32).max
+    for one, other in zip(*short, strict=True):
+        assert np.isfinite(one).all() and np.isfinite(other).all()
+
+
+@needs_compiler
 @pytest.mark.parametrize("K, C", [(1, 2), (3, 4)])
 @pytest.mark.parametrize("together", [True, False])
 def test_multinomial_source_equals_its_twin(K, C, together):
