@@ -11,9 +11,11 @@ from datetime import date
 from pathlib import Path
 
 from .aggregation import aggregation
+from .common_start import common_start
 from .engines import engines
 from .growth import growth
 from .memory import memory
+from .online import online
 from .passes import passes
 from .paths import paths
 from .processes import processes, small_problems
@@ -29,10 +31,12 @@ SECTIONS = {
     "memory": memory,
     "stream": stream,
     "engines": engines,
+    "online": online,
     "slopes": slopes,
     "paths": paths,
     "whole-fits": whole_fits,
     "aggregation": aggregation,
+    "common-start": common_start,
 }
 RESULTS = Path(__file__).resolve().parent / "results"
 
