@@ -1,0 +1,6 @@
+"""Banks of experts."""
+
+from .base import ExpertBank
+from .feed_forward import FeedForwardExperts
+
+__all__ = ["ExpertBank", "FeedForwardExperts"]

@@ -1,0 +1,45 @@
+"""`ExpertBank`: E experts with stacked weights, called with rows sorted by expert."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from ..routing import Routing
+from .mixing import mixed_by_gathering
+
+
+class ExpertBank(nn.Module, ABC):
+    """E functions from ``dim`` to ``out_dim`` columns.
+
+    Parameters
+    ----------
+    n_experts, dim, out_dim : int
+    """
+
+    def __init__(self, n_experts: int, dim: int, out_dim: int):
+        super().__init__()
+        self.n_experts = n_experts
+        self.dim = dim
+        self.out_dim = out_dim
+
+    @abstractmethod
+    def forward(self, rows: Tensor, counts: list[int]) -> Tensor:
+        """Outputs of shape (N, out_dim) for rows of shape (N, dim).
+
+        The first ``counts[0]`` rows are expert 0's, the next ``counts[1]`` expert 1's, and so on.
+        """
+
+    def mix(self, x: Tensor, routing: Routing) -> Tensor:
+        """``sum_n weight_n f_n(x_{unit_n})`` for every unit, shape (T, out_dim).
+
+        Banks with a faster way of their own override it; all ways agree to rounding, in values
+        and gradients.
+        """
+        return mixed_by_gathering(self, x, routing)
+
+    def every(self, x: Tensor) -> Tensor:
+        """All experts on all rows, shape (E, T, out_dim): the dense reference."""
+        rows = x.repeat(self.n_experts, 1)
+        return self(rows, [len(x)] * self.n_experts).view(self.n_experts, len(x), self.out_dim)

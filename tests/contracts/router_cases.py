@@ -1,0 +1,102 @@
+"""The routers of the contract tests, every registered one with variants, and their inputs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+import torch
+
+from mixexp.neural import ROUTERS, Clock, FeedForwardExperts, Router, RoutingInputs
+
+DIM, N_EXPERTS = 8, 5
+N_SEGMENTS, LENGTH = 4, 6
+N_TASKS, N_TOKENS = 3, 11
+
+# What a registered router needs besides (dim, n_experts); others are built from these two alone.
+ARGUMENTS: dict[str, dict] = {}
+# Further settings of registered routers, each a case of its own: (name, suffix) -> arguments.
+VARIANTS: dict[tuple[str, str], dict] = {
+    ("top_k", "one"): {"k": 1},
+    ("top_k", "all"): {"k": N_EXPERTS},
+    ("top_k", "mixtral"): {"order": "select_then_activate"},
+    ("top_k", "normalised"): {"normalize": "sum"},
+    ("top_k", "sigmoid"): {"score": "sigmoid", "normalize": "sum", "bias_balance": 0.01},
+    ("top_k", "relu"): {"score": "relu"},
+    ("top_k", "logit_norm"): {"logit_norm": 1.0, "bias": True},
+    ("top_k", "gating_residual"): {"gating_residual": True},
+    ("top_k", "sequence"): {"level": "sequence"},
+    ("top_k", "task"): {"level": "task"},
+    ("top_k", "jitter"): {"jitter": 0.3},
+}
+
+
+def case_ids() -> list[str]:
+    """Names of all cases."""
+    return [*ROUTERS, *(f"{name}-{suffix}" for name, suffix in VARIANTS)]
+
+
+def build(case: str, *, n_experts: int = N_EXPERTS, seed: int = 0) -> Router:
+    """The router of a case, with parameters that depend on the seed alone."""
+    name, _, suffix = case.partition("-")
+    arguments = dict(VARIANTS[name, suffix] if suffix else ARGUMENTS.get(name, {}))
+    cls: Callable[..., Router] = ROUTERS[name]
+    parameters = inspect.signature(cls).parameters
+    if "k" in parameters:
+        arguments["k"] = min(arguments.get("k", parameters["k"].default), n_experts)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        router = cls(DIM, n_experts, **arguments)
+        # zero initial values would hide what depends on them
+        with torch.no_grad():
+            for parameter in router.parameters():
+                if not parameter.any():
+                    parameter.normal_(std=0.3)
+    return router
+
+
+def inputs(
+    *,
+    seed: int = 1,
+    training: bool = False,
+    draw: int = 7,
+    n_segments: int = N_SEGMENTS,
+    n_experts: int = N_EXPERTS,
+    dtype: torch.dtype = torch.float32,
+    **changes,
+) -> RoutingInputs:
+    """Units of several segments with every field that a router may need."""
+    source = torch.Generator().manual_seed(seed)
+    n = n_segments * LENGTH
+    fields = {
+        "x": torch.randn(n, DIM, generator=source, dtype=torch.float64).to(dtype),
+        "segment": torch.arange(n_segments).repeat_interleave(LENGTH),
+        "position": torch.arange(LENGTH).repeat(n_segments),
+        "token_id": torch.randint(N_TOKENS, (n,), generator=source),
+        "task_id": torch.arange(n_segments).remainder(N_TASKS).repeat_interleave(LENGTH),
+        "context": torch.randn(n, 3, generator=source, dtype=torch.float64).to(dtype),
+        "importance": torch.rand(n, generator=source, dtype=torch.float64).to(dtype),
+        "experts": bank(n_experts).to(dtype),
+        "clock": Clock(step=40, total_steps=100, training=training),
+        "generator": torch.Generator().manual_seed(draw),
+    }
+    return RoutingInputs(**(fields | changes))
+
+
+def bank(n_experts: int = N_EXPERTS, seed: int = 3) -> FeedForwardExperts:
+    """Experts with fixed weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return FeedForwardExperts(n_experts, DIM, 12, bias=True)
+
+
+def table(routing) -> torch.Tensor:
+    """Everything a routing decides, as one matrix with a row a unit, for comparisons."""
+    dense = routing.weights()
+    chosen = torch.zeros_like(dense).index_put(
+        (routing.unit, routing.expert), torch.ones_like(routing.weight), accumulate=True
+    )
+    parts = [dense, chosen]
+    if routing.residual is not None:
+        parts.append(routing.residual[:, None])
+    return torch.cat(parts, 1).detach()
