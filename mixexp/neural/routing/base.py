@@ -13,7 +13,6 @@ from .assignment import Routing
 from .inputs import Clock, RoutingInputs, routing_precision
 from .stats import RoutingStats
 
-
 NO_CLOCK = Clock()
 
 
@@ -103,7 +102,7 @@ class Router(nn.Module, ABC):
     def route(self, inputs: RoutingInputs) -> Routing:
         """The routing of checked inputs whose ``x`` has at least float32."""
 
-    def update(self, stats: RoutingStats, clock) -> None:
+    def update(self, stats: RoutingStats, clock: Clock = NO_CLOCK) -> None:
         """Learn what is not learned by gradients, once a step, from the step's statistics."""
 
     def forward(self, inputs: RoutingInputs) -> Routing:
