@@ -18,6 +18,7 @@ _PUBLIC = {
     "SwitchRouter": "routing",
     "ExpertBank": "experts",
     "FeedForwardExperts": "experts",
+    "GatedExperts": "experts",
     "MoELayer": "layers",
     "RoutingTrace": "layers",
     "load_balancing_loss": "losses",

@@ -1,6 +1,6 @@
 """Banks of experts."""
 
 from .base import ExpertBank
-from .feed_forward import FeedForwardExperts
+from .feed_forward import FeedForwardExperts, GatedExperts
 
-__all__ = ["ExpertBank", "FeedForwardExperts"]
+__all__ = ["ExpertBank", "FeedForwardExperts", "GatedExperts"]

@@ -30,9 +30,13 @@ def combined(outputs: Tensor, routing: Routing) -> Tensor:
     """Weighted sum of the experts' outputs for every unit, shape (T, out_dim)."""
     if routing.slot_expert is not None:
         outputs = outputs[routing.slot]
-    weighted = outputs * routing.weight.to(outputs.dtype)[:, None]
-    total = outputs.new_zeros(routing.n_units, outputs.shape[1])
-    return total.index_add(0, routing.unit, weighted)
+    return combined_pairs(outputs, routing.unit, routing.weight, routing.n_units)
+
+
+def combined_pairs(outputs: Tensor, unit: Tensor, weight: Tensor, n_units: int) -> Tensor:
+    """Weighted sum by unit of one output a pair."""
+    weighted = outputs * weight.to(outputs.dtype)[:, None]
+    return outputs.new_zeros(n_units, outputs.shape[1]).index_add(0, unit, weighted)
 
 
 def split_rows(rows: Tensor, counts: list[int]) -> tuple[Tensor, ...]:
