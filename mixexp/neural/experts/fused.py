@@ -82,15 +82,18 @@ def plain_two_layer(rows: Tensor, counts: list[int], experts: TwoLayer) -> Tenso
     """Outputs for rows sorted by expert, by plain autograd."""
     # unbind once: indexing a stacked parameter expert by expert would build a gradient of the
     # full stack for each of them
-    first, second = experts.w1.unbind(0), experts.w2.unbind(0)
+    first, second, shift1, shift2 = (
+        [None] * len(counts) if stack is None else stack.unbind(0) for stack in experts[1:]
+    )
     outputs = []
     for e, part in enumerate(split_rows(rows, counts)):
-        inner = part @ first[e]
-        if experts.b1 is not None:
-            inner = inner + experts.b1[e]
-        outer = experts.hidden.plain(inner) @ second[e]
-        outputs.append(outer if experts.b2 is None else outer + experts.b2[e])
+        inner = experts.hidden.plain(_affine(part, first[e], shift1[e]))
+        outputs.append(_affine(inner, second[e], shift2[e]))
     return torch.cat(outputs)
+
+
+def _affine(rows: Tensor, weight: Tensor, shift: Tensor | None) -> Tensor:
+    return rows @ weight if shift is None else torch.addmm(shift, rows, weight)
 
 
 def fused_mix(x: Tensor, routing: Routing, experts: TwoLayer) -> Tensor:
