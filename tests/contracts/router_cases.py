@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -12,6 +13,14 @@ from mixexp.neural import ROUTERS, Clock, FeedForwardExperts, Router, RoutingInp
 DIM, N_EXPERTS = 8, 5
 N_SEGMENTS, LENGTH = 4, 6
 N_TASKS, N_TOKENS = 3, 11
+
+
+@dataclass(frozen=True)
+class Sized:
+    """An argument that depends on the number of experts."""
+
+    of: Callable[[int], object]
+
 
 # What a registered router needs besides (dim, n_experts); others are built from these two alone.
 ARGUMENTS: dict[str, dict] = {}
@@ -39,7 +48,10 @@ def case_ids() -> list[str]:
 def build(case: str, *, n_experts: int = N_EXPERTS, seed: int = 0) -> Router:
     """The router of a case, with parameters that depend on the seed alone."""
     name, _, suffix = case.partition("-")
-    arguments = dict(VARIANTS[name, suffix] if suffix else ARGUMENTS.get(name, {}))
+    arguments = ARGUMENTS.get(name, {}) | (VARIANTS[name, suffix] if suffix else {})
+    for argument, value in arguments.items():
+        if isinstance(value, Sized):
+            arguments[argument] = value.of(n_experts)
     cls: Callable[..., Router] = ROUTERS[name]
     parameters = inspect.signature(cls).parameters
     if "k" in parameters:

@@ -139,3 +139,12 @@ def hide(scores: Tensor, inputs: RoutingInputs) -> Tensor:
     if inputs.visible is None:
         return scores
     return scores.masked_fill(~inputs.visible, -torch.inf)
+
+
+def seen_logits(logits: Tensor, inputs: RoutingInputs) -> Tensor:
+    """Logits as losses read them: hidden experts at minus infinity, blind rows finite."""
+    if inputs.visible is None:
+        return logits
+    seen = inputs.visible.expand_as(logits)
+    blind = ~seen.any(-1, keepdim=True)
+    return logits.masked_fill(~seen & ~blind, -torch.inf)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .assignment import Routing, expand, from_choices
-from .base import NO_CLOCK, Router, RouterFlags, hide, register_router
+from .base import NO_CLOCK, Router, RouterFlags, hide, register_router, seen_logits
 from .inputs import Clock, MissingRoutingInputError, RoutingInputs
 from .scores import ACTIVATIONS, LinearScore, activate, probabilities, standardise
 from .select import top_k
@@ -144,7 +144,7 @@ class TopKRouter(Router):
             self._weigh(logits, weights, expert, seen),
             keep=seen,
             probs=probabilities(weights, self.activation),
-            logits=_seen_logits(logits, inputs),
+            logits=seen_logits(logits, inputs),
             state=logits if self.residual_score is not None else None,
         )
 
@@ -229,15 +229,6 @@ def _previous_logits(inputs: RoutingInputs, logits: Tensor) -> Tensor:
             f"{tuple(logits.shape)}: give that router gating_residual=True and as many experts."
         )
     return state
-
-
-def _seen_logits(logits: Tensor, inputs: RoutingInputs) -> Tensor:
-    """Logits as losses read them: hidden experts at minus infinity, blind rows finite."""
-    if inputs.visible is None:
-        return logits
-    seen = inputs.visible.expand_as(logits)
-    blind = ~seen.any(-1, keepdim=True)
-    return logits.masked_fill(~seen & ~blind, -torch.inf)
 
 
 def _check_options(k, n_experts, score, order, normalize, level) -> None:
