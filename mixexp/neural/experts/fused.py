@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ..routing import Routing
+from ..routing.select import count
 from .activations import Hidden
 from .mixing import combined_pairs, split_rows
 
@@ -63,7 +64,7 @@ class Pairs(NamedTuple):
 
 def pairs_of(routing: Routing) -> Pairs:
     """The pairs of a routing without slots."""
-    n_choices = torch.bincount(routing.unit, minlength=routing.n_units)
+    n_choices = count(routing.unit, routing.n_units)
     start = torch.cumsum(n_choices, 0).sub_(n_choices)
     return Pairs(routing.unit, routing.units_order(), start, routing.counts.tolist())
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .inputs import RoutingInputs
+from .select import count, stable_order
 from .stats import RoutingStats, collect
 
 
@@ -79,11 +80,11 @@ class Routing:
     def counts(self) -> Tensor:
         """Rows that each expert computes, shape (E,): pairs, or slots where units are mixed."""
         rows = self.slot if self.slot_expert is None else self.slot_expert
-        return torch.bincount(rows, minlength=self.n_experts)
+        return count(rows, self.n_experts)
 
     def units_order(self) -> Tensor:
         """Positions of the pairs in the order of their units, shape (N,)."""
-        return torch.argsort(self.unit, stable=True) if self.by_unit is None else self.by_unit
+        return stable_order(self.unit, self.n_units) if self.by_unit is None else self.by_unit
 
     def weights(self) -> Tensor:
         """The combine weights as a dense matrix of shape (T, E), zero where not chosen."""
@@ -146,12 +147,11 @@ def from_choices(
         real = inputs.valid[:, None].expand_as(expert)
         keep = real if keep is None else keep & real
     flat, weights = expert.reshape(-1), weight.reshape(-1)
-    place = torch.arange(len(flat), device=flat.device)
     if keep is not None:
         place = keep.reshape(-1).nonzero().squeeze(1)
         flat, weights = flat[place], weights[place]
-    order = torch.argsort(flat, stable=True)
-    place = place[order]
+    order = stable_order(flat, n_experts)
+    place = order if keep is None else place[order]
     by_unit = torch.empty_like(order)
     by_unit[order] = torch.arange(len(order), device=order.device)
     unit, rank = place // max(k, 1), place % max(k, 1)
@@ -220,7 +220,7 @@ def expand(routing: Routing, inputs: RoutingInputs, item: Tensor) -> Routing:
         The item of each unit.
     """
     by_item = routing.units_order()
-    n_choices = torch.bincount(routing.unit, minlength=routing.n_units)
+    n_choices = count(routing.unit, routing.n_units)
     start = torch.cumsum(n_choices, 0) - n_choices
     lengths = n_choices[item]
     if inputs.valid is not None:
@@ -229,7 +229,7 @@ def expand(routing: Routing, inputs: RoutingInputs, item: Tensor) -> Routing:
     within = torch.arange(len(unit), device=item.device)
     within = within - (torch.cumsum(lengths, 0) - lengths)[unit]
     row = by_item[start[item[unit]] + within]
-    order = torch.argsort(routing.expert[row], stable=True)
+    order = stable_order(routing.expert[row], routing.n_experts)
     row, unit = row[order], unit[order]
     cut = {
         name: None if value is None else value[row]
