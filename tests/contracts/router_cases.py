@@ -37,6 +37,16 @@ VARIANTS: dict[tuple[str, str], dict] = {
     ("top_k", "sequence"): {"level": "sequence"},
     ("top_k", "task"): {"level": "task"},
     ("top_k", "jitter"): {"jitter": 0.3},
+    ("noisy_top_k", "all"): {"k": N_EXPERTS, "zero_init": False},
+    ("top_p", "one"): {"threshold": 0.0},
+    ("top_p", "all"): {"threshold": 1.0},
+    ("top_p", "normalised"): {"threshold": 0.7, "max_k": 3, "normalize": "sum", "bias": True},
+    ("adaptive_top_k", "all"): {"threshold": 1.0},
+    ("adaptive_top_k", "three"): {"threshold": 0.05, "max_k": 3, "bias": True},
+    ("relu", "plain"): {"balance": False, "bias": False},
+    ("gumbel", "noiseless"): {"n_samples": 0, "tau": 0.5},
+    ("gumbel", "sampled"): {"evaluation": "sampled", "n_samples": 3},
+    ("gumbel", "hard"): {"hard": True},
 }
 
 

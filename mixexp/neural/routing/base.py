@@ -105,6 +105,19 @@ class Router(nn.Module, ABC):
     def update(self, stats: RoutingStats, clock: Clock = NO_CLOCK) -> None:
         """Learn what is not learned by gradients, once a step, from the step's statistics."""
 
+    def _apply(self, fn, recurse=True):
+        """Move or cast like any module; what `update` learns stays in at least float32.
+
+        In half precision its steps would be rounded away.
+        """
+        held = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, before in held.items():
+            after = self._buffers[name]
+            if after is not None and after.dtype in (torch.float16, torch.bfloat16):
+                self._buffers[name] = before.to(after.device)
+        return self
+
     def forward(self, inputs: RoutingInputs) -> Routing:
         """Route: check the inputs by name, then decide in float32 whatever autocast says."""
         who = type(self).__name__

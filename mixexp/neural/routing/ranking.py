@@ -1,0 +1,83 @@
+"""The first steps that routers by probability share: scores, masked softmax, best experts first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .assignment import Routing, from_choices
+from .base import hide, seen_logits
+from .inputs import RoutingInputs
+from .scores import activate
+from .select import top_k
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """The k most probable experts of each unit, best first.
+
+    Parameters
+    ----------
+    logits, probs : Tensor of shape (T, E)
+        Scores before any mask, and their softmax over visible experts.
+    expert : LongTensor of shape (T, k)
+    weight : Tensor of shape (T, k)
+        Probabilities of these experts, differentiable.
+    seen : BoolTensor of shape (T, k) or None
+        Whether the expert is visible; None where all are.
+    """
+
+    logits: Tensor
+    probs: Tensor
+    expert: Tensor
+    weight: Tensor
+    seen: Tensor | None
+
+    def keep(self, chosen: Tensor) -> Tensor:
+        """``chosen``, of shape (T, k), at visible experts alone."""
+        return chosen if self.seen is None else chosen & self.seen
+
+    def routing(self, inputs: RoutingInputs, weight: Tensor, keep: Tensor | None, **fields):
+        """The routing of the choices in ``keep`` with combine weights of shape (T, k)."""
+        return from_choices(
+            inputs,
+            self.probs.shape[1],
+            self.expert,
+            weight,
+            keep=self.seen if keep is None else self.keep(keep),
+            probs=self.probs,
+            logits=seen_logits(self.logits, inputs),
+            **fields,
+        )
+
+
+def rank(inputs: RoutingInputs, logits: Tensor, k: int) -> Ranking:
+    """The k most probable experts under the softmax of the logits over visible experts."""
+    probs = activate(logits, "softmax", inputs.visible)
+    hidden = hide(logits, inputs)
+    expert = top_k(hidden, k)
+    seen = None if inputs.visible is None else hidden.gather(1, expert) > -torch.inf
+    return Ranking(logits, probs, expert, probs.gather(1, expert), seen)
+
+
+def renormalised(weight: Tensor, keep: Tensor, how: str | None) -> Tensor:
+    """Weights of shape (T, k), divided by the sum of the kept ones as asked.
+
+    Parameters
+    ----------
+    how : None, "sum" or "detached_sum"
+        Detached, the sum carries no gradient.
+    """
+    if how is None:
+        return weight
+    total = torch.where(keep, weight, 0.0).sum(-1, keepdim=True)
+    total = total.clamp_min(torch.finfo(weight.dtype).tiny)
+    return weight / (total.detach() if how == "detached_sum" else total)
+
+
+def with_loss(routing: Routing, name: str, total: Tensor) -> Routing:
+    """The routing with one more loss: a sum over routed units as a mean."""
+    mean = total / routing.stats.n_units.clamp_min(1.0)
+    return routing.replace(losses=routing.losses | {name: mean})
