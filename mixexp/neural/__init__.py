@@ -27,6 +27,17 @@ _PUBLIC = {
     "MoELayer": "layers",
     "RoutingTrace": "layers",
     "load_balancing_loss": "losses",
+    "importance_loss": "losses",
+    "load_loss": "losses",
+    "router_z_loss": "losses",
+    "router_entropy_loss": "losses",
+    "selection_entropy_loss": "losses",
+    "mutual_information_loss": "losses",
+    "parameter_penalty_loss": "losses",
+    "supervised_routing_loss": "losses",
+    "consistency_loss": "losses",
+    "AdaptiveLossCoefficient": "losses",
+    "sync_routing_stats": "losses",
 }
 
 __all__ = [*_PUBLIC]
