@@ -38,6 +38,14 @@ _PUBLIC = {
     "consistency_loss": "losses",
     "AdaptiveLossCoefficient": "losses",
     "sync_routing_stats": "losses",
+    "MLPExperts": "experts",
+    "PiecewiseLinearEmbedding": "embeddings",
+    "PeriodicEmbedding": "embeddings",
+    "CategoricalEmbedding": "embeddings",
+    "Training": "training",
+    "TrainingProgress": "training",
+    "NeuralMoERegressor": "estimators",
+    "NeuralMoEClassifier": "estimators",
 }
 
 __all__ = [*_PUBLIC]

@@ -10,6 +10,7 @@ from mixexp.neural import (
     ExpertBank,
     FeedForwardExperts,
     GatedExperts,
+    MLPExperts,
     RoutingInputs,
     TopKRouter,
 )
@@ -26,6 +27,8 @@ BANKS: dict[str, Callable[[], ExpertBank]] = {
     "geglu": lambda: GatedExperts(N_EXPERTS, DIM, 5, activation="gelu", bias=True),
     "reglu": lambda: GatedExperts(N_EXPERTS, DIM, 5, activation="relu"),
     "glu": lambda: GatedExperts(N_EXPERTS, DIM, 5, activation="sigmoid", bias=True, out_dim=2),
+    "mlp": lambda: MLPExperts(N_EXPERTS, DIM, 5, n_layers=2, out_dim=3, activation="gelu"),
+    "linear": lambda: MLPExperts(N_EXPERTS, DIM, 5, n_layers=0, bias=False),
 }
 
 

@@ -168,8 +168,10 @@ class PiecewiseLinearColumns(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """The encoding of shape (T, p, most bins), zero behind a column's last bin."""
-        within = (x[..., None] - self.left) * self.inverse
-        return torch.minimum(torch.maximum(within, self.low), self.high)
+        left, inverse, low, high = (
+            edge.to(x.dtype) for edge in (self.left, self.inverse, self.low, self.high)
+        )
+        return torch.minimum(torch.maximum((x[..., None] - left) * inverse, low), high)
 
     def forward(self, x: Tensor) -> Tensor:
         encoded = self.encode(x)

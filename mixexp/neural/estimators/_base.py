@@ -112,18 +112,6 @@ class BaseNeuralMoE(ExplainMixin, BaseEstimator):
         self._finish(objective)
         return self
 
-    def partial_fit(self, X, y, sample_weight=None):
-        """One epoch over more rows, at a constant learning rate and without validation.
-
-        The first call fixes the standardisation, the bins and the categories.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As in `fit`.
-        """
-        return self._partial_fit(X, y, sample_weight)
-
     def _partial_fit(self, X, y, sample_weight):
         settings = self._settings()
         first = not hasattr(self, "module_")
@@ -244,14 +232,15 @@ class BaseNeuralMoE(ExplainMixin, BaseEstimator):
         """``function`` of the passes over blocks of rows: arrays by name, or one array."""
         rows = self._rows_of(X)
         with torch.no_grad():
-            found = [function(passed) for passed, _ in passes(self.module_, rows, CLOCK, self._seed)]
+            parts = passes(self.module_, rows, CLOCK, self._seed)
+            found = [function(passed) for passed, _ in parts]
         return {
             name: torch.cat([part[name] for part in found]).double().cpu().numpy()
             for name in found[0]
         }
 
     def _answers(self, X) -> dict[str, np.ndarray]:
-        return self._map(X, self.module_.answer)
+        return self._map(X, lambda passed: self.module_.answer(passed))
 
     def gate_proba(self, X) -> np.ndarray:
         """Shares of the experts of the top layer, shape (n, n_experts); rows sum to one.
@@ -265,6 +254,7 @@ class BaseNeuralMoE(ExplainMixin, BaseEstimator):
 
         With several blocks the experts of earlier blocks act as in `predict`.
         """
+        check_is_fitted(self)
         top, head = self.module_.top.experts, self.module_.head
         return self._map(X, lambda passed: {"experts": head.experts(top, passed.x)})["experts"]
 

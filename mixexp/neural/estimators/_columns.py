@@ -124,7 +124,7 @@ def _without_numbers(frame: pd.DataFrame | None) -> np.ndarray:
             )
         if isinstance(kind, pd.CategoricalDtype) or pd.api.types.is_string_dtype(kind):
             found.append(j)
-        elif kind == object and pd.api.types.infer_dtype(frame.iloc[:, j]) in ("string", "mixed"):
+        elif kind.kind == "O" and pd.api.types.infer_dtype(frame.iloc[:, j]) == "mixed":
             found.append(j)
     return np.array(found, dtype=int)
 

@@ -67,7 +67,7 @@ def held_out(n: int, fraction: float, seed: int, classes: np.ndarray | None) -> 
     chosen, due = [], 0.0
     for group in groups:
         due += fraction * len(group)
-        take = min(int(round(due)), len(group) - 1)
+        take = min(round(due), len(group) - 1)
         chosen.append(group[:take])
         due -= take
     mask = np.zeros(n, dtype=bool)

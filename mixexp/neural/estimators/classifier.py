@@ -222,7 +222,8 @@ class NeuralMoEClassifier(ClassifierMixin, BaseNeuralMoE):
 
     def predict(self, X):
         """Most probable classes, shape (n,)."""
-        return self.classes_[self.predict_log_proba(X).argmax(axis=1)]
+        best = self.predict_log_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
     # --- readings of the experts --------------------------------------------------------------
 

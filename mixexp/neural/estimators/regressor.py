@@ -76,11 +76,21 @@ class NeuralMoERegressor(RegressorMixin, BaseNeuralMoE):
     ((200,), (200, 4))
     """
 
+    def partial_fit(self, X, y, sample_weight=None):
+        """One epoch over more rows, at a constant learning rate and without validation.
+
+        The first call fixes the standardisation, the bins and the categories.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        """
+        return self._partial_fit(X, y, sample_weight)
+
     def _check_target(self, y, *, first):
         if self.head not in REGRESSION_HEADS:
-            raise ValueError(
-                f"head must be one of {sorted(REGRESSION_HEADS)}; got {self.head!r}."
-            )
+            raise ValueError(f"head must be one of {sorted(REGRESSION_HEADS)}; got {self.head!r}.")
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
         if y.ndim > 2:
             raise ValueError(f"y must have shape (n,) or (n, m); got {y.shape}.")

@@ -2,5 +2,6 @@
 
 from .base import ExpertBank
 from .feed_forward import FeedForwardExperts, GatedExperts
+from .mlp import MLPExperts
 
-__all__ = ["ExpertBank", "FeedForwardExperts", "GatedExperts"]
+__all__ = ["MLPExperts", "ExpertBank", "FeedForwardExperts", "GatedExperts"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +14,7 @@ from ..routing import Routing
 from .base import ExpertBank
 from .mixing import split_rows
 
-FUNCTIONS = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
 
 
 class MLPExperts(ExpertBank):
@@ -57,7 +59,7 @@ class MLPExperts(ExpertBank):
         self.activation = activation
         widths = [dim, *[hidden] * n_layers, self.out_dim]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for a, b in zip(widths[:-1], widths[1:], strict=True):
+        for a, b in itertools.pairwise(widths):
             weight = torch.empty(n_experts, a, b)
             nn.init.normal_(weight, std=1 / math.sqrt(a))
             self.weights.append(nn.Parameter(weight))
