@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mixexp.neural import ROUTERS, Clock, FeedForwardExperts, Router, RoutingInputs
+from mixexp.neural import ROUTERS, Clock, FeedForwardExperts, Router, RoutingInputs, TopKRouter
 
 DIM, N_EXPERTS = 8, 5
 N_SEGMENTS, LENGTH = 4, 6
@@ -22,8 +22,24 @@ class Sized:
     of: Callable[[int], object]
 
 
+def _top_k(k: int = 2, **arguments) -> Sized:
+    """The router inside a wrapper."""
+    return Sized(lambda e: TopKRouter(DIM, e, k=min(k, e), **arguments))
+
+
 # What a registered router needs besides (dim, n_experts); others are built from these two alone.
-ARGUMENTS: dict[str, dict] = {}
+ARGUMENTS: dict[str, dict] = {
+    "masked": {
+        "base": _top_k(),
+        "n_visible": Sized(lambda e: [1 if t % 3 == 0 else e for t in range(N_TOKENS)]),
+    },
+    "pinned": {
+        "base": _top_k(order="select_then_activate"),
+        "task_expert": Sized(lambda e: [0, -1, min(2, e - 1)]),
+    },
+    "broadcast_uncertain": {"base": _top_k(), "threshold": 1.3},
+    "distilled": {"teacher": _top_k(), "n_tokens": N_TOKENS, "width": 3, "switch_step": 50},
+}
 # Further settings of registered routers, each a case of its own: (name, suffix) -> arguments.
 VARIANTS: dict[tuple[str, str], dict] = {
     ("top_k", "one"): {"k": 1},
@@ -47,6 +63,17 @@ VARIANTS: dict[tuple[str, str], dict] = {
     ("gumbel", "noiseless"): {"n_samples": 0, "tau": 0.5},
     ("gumbel", "sampled"): {"evaluation": "sampled", "n_samples": 3},
     ("gumbel", "hard"): {"hard": True},
+    ("masked", "hash"): {"n_visible": [1] * N_TOKENS},
+    ("pinned", "always"): {"train_only": False},
+    ("broadcast_uncertain", "limited"): {"max_per_segment": 2},
+    ("distilled", "switched"): {"switch_step": 10},
+    ("distilled", "identity"): {
+        "teacher": _top_k(1, score="sigmoid"),
+        "keep": "scale",
+        "identity": True,
+        "student": "linear",
+        "switch_step": 10,
+    },
 }
 
 
@@ -59,16 +86,18 @@ def build(case: str, *, n_experts: int = N_EXPERTS, seed: int = 0) -> Router:
     """The router of a case, with parameters that depend on the seed alone."""
     name, _, suffix = case.partition("-")
     arguments = ARGUMENTS.get(name, {}) | (VARIANTS[name, suffix] if suffix else {})
-    for argument, value in arguments.items():
-        if isinstance(value, Sized):
-            arguments[argument] = value.of(n_experts)
     cls: Callable[..., Router] = ROUTERS[name]
     parameters = inspect.signature(cls).parameters
     if "k" in parameters:
         arguments["k"] = min(arguments.get("k", parameters["k"].default), n_experts)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        router = cls(DIM, n_experts, **arguments)
+        for argument, value in arguments.items():
+            if isinstance(value, Sized):
+                arguments[argument] = value.of(n_experts)
+        # a wrapper has the sizes of what it wraps
+        sizes = (DIM, n_experts) if "dim" in parameters else ()
+        router = cls(*sizes, **arguments)
         # zero initial values would hide what depends on them
         with torch.no_grad():
             for parameter in router.parameters():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..experts import ExpertBank
-from ..routing import Clock, Router, Routing, RoutingInputs
+from ..routing import Clock, Router, RouterFlags, Routing, RoutingInputs
 from .trace import RoutingTrace
 
 
@@ -29,6 +29,7 @@ class MoELayer(nn.Module):
         Whether the input is added to the output.
     limiter : callable, optional
         ``limiter(routing, inputs) -> routing``, such as a `CapacityLimiter`; none by default.
+        Its own ``flags(router_flags, training)`` say what is still promised behind it.
     layer, n_layers : int
         Place of the layer in the model, for routers that look at it.
 
@@ -86,6 +87,16 @@ class MoELayer(nn.Module):
         if trace is not None:
             trace.append(routing)
         return y.view(*x.shape[:-1], self.experts.out_dim)
+
+    def flags(self, training: bool) -> RouterFlags:
+        """What the router, behind the limiter where there is one, promises in this mode."""
+        flags = self.router.flags(training)
+        if self.limiter is None:
+            return flags
+        if hasattr(self.limiter, "flags"):
+            return self.limiter.flags(flags, training)
+        # of a limiter that says nothing, nothing is known
+        return flags.but(causal=False, batch_independent=False, variable_k=True, stochastic=True)
 
     def inputs(self, x: Tensor, *, trace: RoutingTrace | None = None, **context) -> RoutingInputs:
         """The routing inputs of x, with sequences flattened."""

@@ -63,3 +63,20 @@ def reads_as_numpy(tensor: Tensor) -> bool:
         and not torch.compiler.is_compiling()
         and not torch._C._are_functorch_transforms_active()
     )
+
+
+def place_in_group(group: Tensor, order: Tensor) -> Tensor:
+    """Place of each item among those of its group, 0 first, when items stand in this order.
+
+    Parameters
+    ----------
+    group : LongTensor of shape (N,)
+        From 0 on.
+    order : LongTensor of shape (N,)
+        Items, first to last.
+    """
+    by_group = order[torch.argsort(group[order], stable=True)]
+    size = torch.bincount(group)
+    start = torch.cumsum(size, 0) - size
+    index = torch.arange(len(group), device=group.device)
+    return torch.empty_like(index).index_copy(0, by_group, index - start[group[by_group]])
