@@ -17,6 +17,7 @@ from torch.autograd import forward_ad
 from ..routing import Routing
 from ..routing.select import count
 from .activations import Hidden
+from .memory import empty_like
 from .mixing import combined_pairs, split_rows
 
 # oneDNN compiles a kernel for every new number of rows in half precision, which costs more than
@@ -157,22 +158,21 @@ def combined(outputs: Tensor, pairs: Pairs, weight: Tensor | None = None) -> Ten
 
 
 class Spans:
-    """Rows of each expert among the sorted pairs, and how many are computed at once.
+    """Rows of each expert among the sorted pairs.
 
     In half precision the products of an expert take some rows of the next one too, so that their
     number is a multiple of `HALF_ROWS`; experts go in ascending order, so that what is written
     over is what comes later.
     """
 
-    def __init__(self, unit: Tensor, counts: list[int], dtype: torch.dtype):
+    def __init__(self, pairs: Pairs, dtype: torch.dtype):
         self.multiple = HALF_ROWS if dtype in (torch.bfloat16, torch.float16) else 1
-        self.n = len(unit)
-        self.n_padded = self.n + self.multiple - 1
-        self.counts = counts
-        self.largest = self.padded(max(counts, default=0))
-        self.unit = unit
+        self.n_padded = len(pairs.unit) + self.multiple - 1
+        self.counts = pairs.counts
+        self.largest = self.padded(max(pairs.counts, default=0))
+        self.unit = pairs.unit
         if self.multiple > 1:
-            self.unit = torch.cat([unit, unit.new_zeros(self.multiple - 1)])
+            self.unit = torch.cat([pairs.unit, pairs.unit.new_zeros(self.multiple - 1)])
 
     def padded(self, n: int) -> int:
         return -(-n // self.multiple) * self.multiple
@@ -189,7 +189,7 @@ class Spans:
 def _forward(x, experts: TwoLayer, pairs: Pairs, keep: bool) -> tuple[Tensor, Tensor]:
     """Outputs of the pairs, and the first product where it is kept for the backward pass."""
     hidden, w1, w2, b1, b2 = experts
-    spans = Spans(pairs.unit, pairs.counts, x.dtype)
+    spans = Spans(pairs, x.dtype)
     rows = x.new_empty(spans.largest, x.shape[1])
     inner = x.new_empty(spans.largest, w2.shape[1])
     z = x.new_empty(spans.n_padded if keep else spans.largest, w1.shape[2])
@@ -210,25 +210,31 @@ def _forward(x, experts: TwoLayer, pairs: Pairs, keep: bool) -> tuple[Tensor, Te
 
 
 class _Backward:
-    """Gradients of the fused function, expert by expert, each written once where it belongs."""
+    """Gradients of the fused function, expert by expert, each written where it belongs.
+
+    The weight of a pair scales its row where that is narrower: the gradient of the output or the
+    activation, the input or its gradient; the gradients of inputs are scaled as they are added.
+    """
 
     def __init__(self, x, weight, experts: TwoLayer, pairs: Pairs, z, wanted):
         self.x, self.weight, self.experts, self.pairs, self.z = x, weight, experts, pairs, z
-        self.spans = Spans(pairs.unit, pairs.counts, x.dtype)
+        self.spans = Spans(pairs, x.dtype)
         self.to_x, self.to_weight, self.to_w1, self.to_w2, self.to_b1, self.to_b2 = wanted
         empty = [e for e, n in enumerate(pairs.counts) if not n]
         self.grads: dict[str, Tensor] = {}
+        self.places: dict[str, tuple[Tensor, ...]] = {}
         for name, want in zip(("w1", "w2", "b1", "b2"), wanted[2:]):
             if want:
-                self.grads[name] = torch.empty_like(getattr(experts, name))
+                self.grads[name] = empty_like(getattr(experts, name))
+                self.places[name] = self.grads[name].unbind(0)
                 for e in empty:
-                    self.grads[name][e].zero_()
+                    self.places[name][e].zero_()
         if self.to_weight:
             self.grads["weight"] = torch.empty_like(weight)
 
     def run(self, grad: Tensor) -> list[Tensor | None]:
         """The gradients of x, weight, w1, w2, b1 and b2 for that of the outputs."""
-        x, spans = self.x, self.spans
+        x, spans, hidden = self.x, self.spans, self.experts.hidden
         _, w1, w2, _, _ = self.experts
         inputs = x.new_empty(spans.largest, x.shape[1])
         # the rows' gradients of the output, then their inputs: one buffer where widths agree
@@ -238,53 +244,61 @@ class _Backward:
         if w1.shape[2] != w2.shape[1]:
             gz = x.new_empty(spans.largest, w1.shape[2])
         gx = x.new_empty(spans.n_padded, x.shape[1]) if self.to_x else None
-        first, second = w1.unbind(0), w2.unbind(0)
+        # views are made in bulk or by narrow: with many small experts their cost is felt
+        first, second = w1.transpose(1, 2).unbind(0), w2.transpose(1, 2).unbind(0)
         for e, begin, n, m in spans:
-            unit, z = spans.unit[begin : begin + m], self.z[begin : begin + m]
-            out, a, b, c = outer[:m], act[:m], back[:m], gz[:m]
+            unit, z = spans.unit.narrow(0, begin, m), self.z.narrow(0, begin, m)
+            out, a, b, c = (buffer.narrow(0, 0, m) for buffer in (outer, act, back, gz))
+            weight = self.weight.narrow(0, begin, n)
             torch.index_select(grad, 0, unit, out=out)
-            self._second(e, begin, n, out, a, b, z, second[e])
+            torch.mm(out, second[e], out=b)
+            if self.to_weight or self.to_w2:
+                hidden.value(z, a)
+            if self.to_weight:
+                self._to_weight(e, begin, n, out, a, b)
+            self._to_second(e, weight, out, a)
             if not (self.to_x or self.to_w1 or self.to_b1):
                 continue
-            self.experts.hidden.pull(b, z, c)
+            hidden.pull(b, z, c)
             if gx is not None:
-                torch.mm(c, first[e].t(), out=gx[begin : begin + m])
-            if self.to_w1:
-                part = inputs[:m]
-                torch.index_select(x, 0, unit, out=part)
-                _clear(n, m, part, c)
-                torch.mm(part.t(), c, out=self.grads["w1"][e])
-            if self.to_b1:
-                torch.sum(c[:n], 0, out=self.grads["b1"][e])
-        found: list[Tensor | None] = [None if gx is None else combined(gx, self.pairs)]
+                torch.mm(c, first[e], out=gx.narrow(0, begin, m))
+            if self.to_w1 or self.to_b1:
+                self._to_first(e, weight, unit, inputs.narrow(0, 0, m), c)
+        found: list[Tensor | None] = [None if gx is None else combined(gx, self.pairs, self.weight)]
         return found + [self.grads.get(name) for name in ("weight", "w1", "w2", "b1", "b2")]
 
-    def _second(self, e, begin, n, out, act, back, z, w2) -> None:
-        """Through the second product: ``back`` becomes the gradient of its weighted inputs."""
-        weight = self.weight[begin : begin + n]
-        torch.mm(out, w2.t(), out=back)
-        if self.to_weight or self.to_w2:
-            self.experts.hidden.value(z, act)
-        if self.to_weight:
-            # <g, a W2> = <g W2', a>: the outputs themselves need not be kept
-            product = torch.linalg.vecdot(back[:n], act[:n])
-            if self.experts.b2 is not None:
-                product += out[:n] @ self.experts.b2[e]
-            self.grads["weight"][begin : begin + n] = product
-        back[:n] *= weight[:, None]
-        if self.to_w2:
-            narrow = out if out.shape[1] < act.shape[1] else act
-            narrow[:n] *= weight[:, None]
-            _clear(n, len(out), act, out)
-            torch.mm(act.t(), out, out=self.grads["w2"][e])
+    def _to_weight(self, e, begin, n, out, act, back) -> None:
+        # <g, a W2> = <g W2', a>: the outputs themselves need not be kept
+        product = torch.linalg.vecdot(back.narrow(0, 0, n), act.narrow(0, 0, n))
+        if self.experts.b2 is not None:
+            product += out.narrow(0, 0, n) @ self.experts.b2[e]
+        self.grads["weight"].narrow(0, begin, n).copy_(product)
+
+    def _to_second(self, e, weight, out, act) -> None:
+        """Gradients of the second matrix and its bias."""
         if self.to_b2:
-            scaled = self.to_w2 and out.shape[1] < act.shape[1]
-            bias = out[:n].sum(0) if scaled else torch.mv(out[:n].t(), weight)
-            self.grads["b2"][e] = bias
+            torch.mv(out[: len(weight)].t(), weight, out=self.places["b2"][e])
+        if self.to_w2:
+            _scale(act if act.shape[1] < out.shape[1] else out, weight)
+            _product(act, out, len(weight), self.places["w2"][e])
+
+    def _to_first(self, e, weight, unit, rows, gz) -> None:
+        """Gradients of the first matrix and its bias."""
+        if self.to_b1:
+            torch.mv(gz[: len(weight)].t(), weight, out=self.places["b1"][e])
+        if self.to_w1:
+            torch.index_select(self.x, 0, unit, out=rows)
+            _scale(gz if gz.shape[1] < rows.shape[1] else rows, weight)
+            _product(rows, gz, len(weight), self.places["w1"][e])
 
 
-def _clear(n: int, m: int, *buffers: Tensor) -> None:
-    """Zeros in the rows from n to m, which are another expert's."""
-    if m > n:
-        for buffer in buffers:
-            buffer[n:] = 0
+def _product(left: Tensor, right: Tensor, n: int, out: Tensor) -> None:
+    """``left' right`` of the first n rows; the rows behind them are another expert's."""
+    if len(left) > n:
+        left[n:], right[n:] = 0, 0
+    torch.mm(left.t(), right, out=out)
+
+
+def _scale(rows: Tensor, weight: Tensor) -> None:
+    """Rows times weights, in place; rows behind the weights stay."""
+    rows.narrow(0, 0, len(weight)).mul_(weight.unsqueeze(1))
