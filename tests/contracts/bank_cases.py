@@ -7,12 +7,21 @@ from collections.abc import Callable
 import torch
 
 from mixexp.neural import (
+    BankList,
+    ConstantExperts,
+    CopyExperts,
     ExpertBank,
+    FactorizedExperts,
     FeedForwardExperts,
     GatedExperts,
     MLPExperts,
+    HeterogeneousExperts,
+    LoRAExperts,
+    ModuleExperts,
+    NeuronExperts,
     RoutingInputs,
     TopKRouter,
+    ZeroExperts,
 )
 
 DIM, N_EXPERTS, N_UNITS = 6, 4, 14
@@ -29,6 +38,24 @@ BANKS: dict[str, Callable[[], ExpertBank]] = {
     "glu": lambda: GatedExperts(N_EXPERTS, DIM, 5, activation="sigmoid", bias=True, out_dim=2),
     "mlp": lambda: MLPExperts(N_EXPERTS, DIM, 5, n_layers=2, out_dim=3, activation="gelu"),
     "linear": lambda: MLPExperts(N_EXPERTS, DIM, 5, n_layers=0, bias=False),
+    "heterogeneous": lambda: HeterogeneousExperts([3, 9, 1, 5], DIM, bias=True),
+    "heterogeneous_gated": lambda: HeterogeneousExperts([2, 3, 4, 5], DIM, gated=True, out_dim=3),
+    "lora": lambda: LoRAExperts(FeedForwardExperts(1, DIM, 5, bias=True), N_EXPERTS, 2, alpha=4),
+    "lora_gated": lambda: LoRAExperts(GatedExperts(1, DIM, 5, out_dim=3), N_EXPERTS, 1),
+    "lora_linear": lambda: LoRAExperts(torch.nn.Linear(DIM, 3), N_EXPERTS, 2),
+    "factorized": lambda: FactorizedExperts(N_EXPERTS, DIM, 5, 2, out_dim=3),
+    "neurons": lambda: NeuronExperts(N_EXPERTS, DIM),
+    "neurons_relu": lambda: NeuronExperts(N_EXPERTS, DIM, activation="relu", out_dim=3),
+    "zero": lambda: ZeroExperts(N_EXPERTS, DIM),
+    "copy": lambda: CopyExperts(N_EXPERTS, DIM),
+    "constant": lambda: ConstantExperts(N_EXPERTS, DIM),
+    "modules": lambda: ModuleExperts([torch.nn.Linear(DIM, 3) for _ in range(4)], DIM, out_dim=3),
+    "list": lambda: BankList(
+        [FeedForwardExperts(1, DIM, 5), ZeroExperts(1, DIM), ConstantExperts(2, DIM)]
+    ),
+    "list_of_lists": lambda: BankList(
+        [BankList([CopyExperts(1, DIM), ZeroExperts(1, DIM)]), GatedExperts(2, DIM, 5, bias=True)]
+    ),
 }
 
 

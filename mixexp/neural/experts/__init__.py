@@ -1,7 +1,25 @@
 """Banks of experts."""
 
+from .bank_list import BankList, ModuleExperts
 from .base import ExpertBank
-from .feed_forward import FeedForwardExperts, GatedExperts
+from .cheap import ConstantExperts, CopyExperts, ZeroExperts
+from .feed_forward import FeedForwardExperts, GatedExperts, HeterogeneousExperts
+from .low_rank import FactorizedExperts, LoRAExperts
 from .mlp import MLPExperts
+from .neurons import NeuronExperts
 
-__all__ = ["MLPExperts", "ExpertBank", "FeedForwardExperts", "GatedExperts"]
+__all__ = [
+    "BankList",
+    "ConstantExperts",
+    "CopyExperts",
+    "ExpertBank",
+    "FactorizedExperts",
+    "FeedForwardExperts",
+    "GatedExperts",
+    "HeterogeneousExperts",
+    "LoRAExperts",
+    "MLPExperts",
+    "ModuleExperts",
+    "NeuronExperts",
+    "ZeroExperts",
+]

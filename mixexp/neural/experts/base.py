@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
 
 from ..routing import Routing
@@ -23,6 +24,17 @@ class ExpertBank(nn.Module, ABC):
         self.n_experts = n_experts
         self.dim = dim
         self.out_dim = out_dim
+
+    @property
+    def cost(self) -> Tensor:
+        """Parameters that a row pays in each expert, shape (E,); equal shares unless overridden."""
+        total = sum(parameter.numel() for parameter in self.parameters())
+        return torch.full((self.n_experts,), total / self.n_experts)
+
+    @property
+    def null(self) -> Tensor:
+        """Which experts are null experts, whose output is zero, shape (E,)."""
+        return torch.zeros(self.n_experts, dtype=torch.bool)
 
     @abstractmethod
     def forward(self, rows: Tensor, counts: list[int]) -> Tensor:

@@ -10,51 +10,58 @@ from torch import Tensor, nn
 from ..routing import Routing
 from .activations import Activated, Gated, Hidden
 from .base import ExpertBank
-from .fused import TwoLayer, fused_mix, plain_two_layer, takes_fast_path
+from .fused import fused_mix, takes_fast_path
+from .two_layer import TwoLayer, plain_two_layer
 
 
 class TwoLayerExperts(ExpertBank):
-    """Experts with two stacked matrices and an elementwise map between: what both kinds share.
+    """Experts with two matrices and an elementwise map between: what all such banks share.
 
     Parameters
     ----------
-    n_experts, dim, hidden, out_dim : int
+    dim, out_dim : int
     between : Hidden
+    hidden_sizes : list of int
+        Width of the hidden layer of each expert.
     bias : bool
     """
 
     def __init__(
-        self,
-        n_experts: int,
-        dim: int,
-        hidden: int,
-        out_dim: int | None,
-        between: Hidden,
-        bias: bool,
+        self, dim: int, out_dim: int, between: Hidden, hidden_sizes: list[int], bias: bool
     ):
-        out_dim = dim if out_dim is None else out_dim
-        super().__init__(n_experts, dim, out_dim)
-        self.hidden = hidden
+        super().__init__(len(hidden_sizes), dim, out_dim)
         self.between = between
-        wide = between.n_parts * hidden
-        self.w1 = nn.Parameter(torch.empty(n_experts, dim, wide))
-        self.w2 = nn.Parameter(torch.empty(n_experts, hidden, out_dim))
-        self.b1 = nn.Parameter(torch.zeros(n_experts, wide)) if bias else None
-        self.b2 = nn.Parameter(torch.zeros(n_experts, out_dim)) if bias else None
-        for weight in (self.w1, self.w2):
-            nn.init.normal_(weight, std=1 / math.sqrt(weight.shape[1]))
+        self.hidden_sizes = tuple(hidden_sizes)
+        same = len(set(hidden_sizes)) == 1
+        self._widths = None if same else self.hidden_sizes
+        E, h, total = self.n_experts, hidden_sizes[0], sum(hidden_sizes)
+        wide = between.n_parts * (h if same else total)
+        self.w1 = nn.Parameter(torch.empty((E, dim, wide) if same else (dim * wide,)))
+        self.w2 = nn.Parameter(torch.empty((E, h, out_dim) if same else (total, out_dim)))
+        self.b1 = nn.Parameter(torch.zeros((E, wide) if same else (wide,))) if bias else None
+        self.b2 = nn.Parameter(torch.zeros(E, out_dim)) if bias else None
+        with torch.no_grad():
+            for first, second in zip(*self.weights.views()[:2]):
+                first.normal_(std=1 / math.sqrt(dim))
+                second.normal_(std=1 / math.sqrt(len(second)))
 
     @property
-    def stacks(self) -> TwoLayer:
-        """The stacked weights."""
-        return TwoLayer(self.between, self.w1, self.w2, self.b1, self.b2)
+    def weights(self) -> TwoLayer:
+        """The weights of all experts."""
+        return TwoLayer(self.between, self.w1, self.w2, self.b1, self.b2, self._widths)
+
+    @property
+    def cost(self) -> Tensor:
+        columns = self.between.n_parts * (self.dim + (self.b1 is not None)) + self.out_dim
+        fixed = 0 if self.b2 is None else self.out_dim
+        return torch.tensor([float(h * columns + fixed) for h in self.hidden_sizes])
 
     def forward(self, rows: Tensor, counts: list[int]) -> Tensor:
-        return plain_two_layer(rows, counts, self.stacks)
+        return plain_two_layer(rows, counts, self.weights)
 
     def mix(self, x: Tensor, routing: Routing) -> Tensor:
         if takes_fast_path(x, routing, list(self.parameters())):
-            return fused_mix(x, routing, self.stacks)
+            return fused_mix(x, routing, self.weights)
         return super().mix(x, routing)
 
 
@@ -86,7 +93,8 @@ class FeedForwardExperts(TwoLayerExperts):
         bias: bool = False,
         out_dim: int | None = None,
     ):
-        super().__init__(n_experts, dim, hidden, out_dim, Activated(activation), bias)
+        width = dim if out_dim is None else out_dim
+        super().__init__(dim, width, Activated(activation), [hidden] * n_experts, bias)
 
 
 class GatedExperts(TwoLayerExperts):
@@ -119,4 +127,55 @@ class GatedExperts(TwoLayerExperts):
         bias: bool = False,
         out_dim: int | None = None,
     ):
-        super().__init__(n_experts, dim, hidden, out_dim, Gated(activation), bias)
+        width = dim if out_dim is None else out_dim
+        super().__init__(dim, width, Gated(activation), [hidden] * n_experts, bias)
+
+
+class HeterogeneousExperts(TwoLayerExperts):
+    """Feed-forward or gated experts that differ in the width of their hidden layer.
+
+    The weights of all experts are one flat tensor each, expert after expert (``weights.views()``
+    are those of each). A row pays for the width of its expert alone, see ``cost``.
+
+    Parameters
+    ----------
+    hidden_sizes : list of int
+        Width of the hidden layer of each expert; an arithmetic progression is the published
+        choice.
+    dim : int
+        Width of a unit.
+    gated : bool
+        Whether the hidden layer is gated.
+    activation : str, optional
+        As in `FeedForwardExperts` and `GatedExperts`; ``"gelu"``, or ``"silu"`` where gated.
+    bias : bool
+    out_dim : int, optional
+        Width of the output; ``dim`` by default.
+
+    Raises
+    ------
+    ValueError
+        For no expert, and for one without hidden units.
+
+    References
+    ----------
+    Wang et al., "HMoE: heterogeneous mixture of experts for language modeling", 2024.
+    """
+
+    def __init__(
+        self,
+        hidden_sizes: list[int],
+        dim: int,
+        *,
+        gated: bool = False,
+        activation: str | None = None,
+        bias: bool = False,
+        out_dim: int | None = None,
+    ):
+        sizes = [int(h) for h in hidden_sizes]
+        if not sizes or min(sizes) < 1:
+            raise ValueError(
+                f"HeterogeneousExperts needs one positive width for each expert; got {sizes}."
+            )
+        between = Gated(activation or "silu") if gated else Activated(activation or "gelu")
+        super().__init__(dim, dim if out_dim is None else out_dim, between, sizes, bias)

@@ -16,31 +16,13 @@ from torch.autograd import forward_ad
 
 from ..routing import Routing
 from ..routing.select import count
-from .activations import Hidden
 from .memory import empty_like
-from .mixing import combined_pairs, split_rows
+from .mixing import combined_pairs
+from .two_layer import TwoLayer, plain_two_layer
 
 # oneDNN compiles a kernel for every new number of rows in half precision, which costs more than
 # the product: numbers of rows are rounded up to this multiple
 HALF_ROWS = 32
-
-
-class TwoLayer(NamedTuple):
-    """Stacked weights of two-layer experts and the map between the layers.
-
-    Parameters
-    ----------
-    hidden : Hidden
-    w1 : Tensor of shape (E, d, n_parts * h)
-    w2 : Tensor of shape (E, h, d_out)
-    b1, b2 : Tensor of shape (E, n_parts * h) and (E, d_out), or None
-    """
-
-    hidden: Hidden
-    w1: Tensor
-    w2: Tensor
-    b1: Tensor | None
-    b2: Tensor | None
 
 
 class Pairs(NamedTuple):
@@ -80,68 +62,48 @@ def takes_fast_path(x: Tensor, routing: Routing, parameters: list[Tensor]) -> bo
     return all(forward_ad.unpack_dual(tensor).tangent is None for tensor in given)
 
 
-def plain_two_layer(rows: Tensor, counts: list[int], experts: TwoLayer) -> Tensor:
-    """Outputs for rows sorted by expert, by plain autograd."""
-    # unbind once: indexing a stacked parameter expert by expert would build a gradient of the
-    # full stack for each of them
-    first, second, shift1, shift2 = (
-        [None] * len(counts) if stack is None else stack.unbind(0) for stack in experts[1:]
-    )
-    outputs = []
-    for e, part in enumerate(split_rows(rows, counts)):
-        inner = experts.hidden.plain(_affine(part, first[e], shift1[e]))
-        outputs.append(_affine(inner, second[e], shift2[e]))
-    return torch.cat(outputs)
-
-
-def _affine(rows: Tensor, weight: Tensor, shift: Tensor | None) -> Tensor:
-    return rows @ weight if shift is None else torch.addmm(shift, rows, weight)
-
-
 def fused_mix(x: Tensor, routing: Routing, experts: TwoLayer) -> Tensor:
     """``sum_n weight_n f_n(x_{unit_n})`` for every unit, shape (T, d_out)."""
     device = x.device.type
     weight = routing.weight
     if torch.is_autocast_enabled(device):
         low = torch.get_autocast_dtype(device)
-        stacks = [None if t is None else t.to(low) for t in experts[1:]]
-        x, experts = x.to(low), TwoLayer(experts.hidden, *stacks)
+        x = x.to(low)
+        experts = experts.with_tensors(t if t is None else t.to(low) for t in experts.tensors)
     with torch.autocast(device, enabled=False):
-        weight = weight.to(x.dtype)
-        given = (x, weight, *experts[1:])
+        given = (x, weight.to(x.dtype), *experts.tensors)
         learns = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
-        return _FusedMix.apply(*given, experts.hidden, pairs_of(routing), learns)
+        return _FusedMix.apply(*given, experts, pairs_of(routing), learns)
 
 
 class _FusedMix(torch.autograd.Function):
     """The fused function. Derivatives of its gradient are those of the plain one."""
 
     @staticmethod
-    def forward(ctx: Any, x, weight, w1, w2, b1, b2, hidden, pairs, learns):
-        experts = TwoLayer(hidden, w1, w2, b1, b2)
+    def forward(ctx: Any, x, weight, w1, w2, b1, b2, experts, pairs, learns):
         outputs, z = _forward(x, experts, pairs, keep=learns)
         ctx.save_for_backward(x, weight, w1, w2, b1, b2, z)
-        ctx.hidden, ctx.pairs = hidden, pairs
+        # the kind alone: tensors are saved above, where hooks and version checks see them
+        ctx.kind, ctx.pairs = experts.with_tensors([None] * 4), pairs
         return combined(outputs, pairs, weight)
 
     @staticmethod
     def backward(ctx: Any, grad):
-        *given, z = ctx.saved_tensors
+        x, weight, *tensors, z = ctx.saved_tensors
+        experts = ctx.kind.with_tensors(tensors)
         wanted = ctx.needs_input_grad[:6]
         if torch.is_grad_enabled():
-            grads = _differentiable(grad, given, wanted, ctx.hidden, ctx.pairs)
+            grads = _differentiable(grad, x, weight, experts, ctx.pairs, wanted)
         else:
-            x, weight, *stacks = given
-            experts = TwoLayer(ctx.hidden, *stacks)
             grads = _Backward(x, weight, experts, ctx.pairs, z, wanted).run(grad.contiguous())
         return *grads, None, None, None
 
 
-def _differentiable(grad, given, wanted, hidden, pairs: Pairs) -> list[Tensor | None]:
+def _differentiable(grad, x, weight, experts, pairs: Pairs, wanted) -> list[Tensor | None]:
     """The gradients by plain autograd, to be differentiated again."""
-    x, weight, *stacks = given
-    rows = plain_two_layer(x[pairs.unit], pairs.counts, TwoLayer(hidden, *stacks))
+    rows = plain_two_layer(x[pairs.unit], pairs.counts, experts)
     y = combined_pairs(rows, pairs.unit, weight, len(x))
+    given = [x, weight, *experts.tensors]
     asked = [tensor for tensor, want in zip(given, wanted) if want]
     found = iter(torch.autograd.grad(y, asked, grad, create_graph=True, materialize_grads=True))
     return [next(found) if want else None for want in wanted]
@@ -188,25 +150,33 @@ class Spans:
 
 def _forward(x, experts: TwoLayer, pairs: Pairs, keep: bool) -> tuple[Tensor, Tensor]:
     """Outputs of the pairs, and the first product where it is kept for the backward pass."""
-    hidden, w1, w2, b1, b2 = experts
     spans = Spans(pairs, x.dtype)
+    first, second, shift1, shift2 = experts.views()
     rows = x.new_empty(spans.largest, x.shape[1])
-    inner = x.new_empty(spans.largest, w2.shape[1])
-    z = x.new_empty(spans.n_padded if keep else spans.largest, w1.shape[2])
-    y = x.new_empty(spans.n_padded, w2.shape[2])
-    first, second = w1.unbind(0), w2.unbind(0)
-    for e, begin, _, m in spans:
-        part, act = rows[:m], inner[:m]
-        torch.index_select(x, 0, spans.unit[begin : begin + m], out=part)
-        place = z[begin : begin + m] if keep else z[:m]
-        torch.mm(part, first[e], out=place)
-        if b1 is not None:
-            place += b1[e]
-        hidden.value(place, act)
-        torch.mm(act, second[e], out=y[begin : begin + m])
-        if b2 is not None:
-            y[begin : begin + m] += b2[e]
+    inner = x.new_empty(spans.largest * experts.widest)
+    z = x.new_empty(_size_of_z(experts, spans) if keep else len(inner) * experts.n_parts)
+    y = x.new_empty(spans.n_padded, experts.w2.shape[-1])
+    place = 0
+    for e, begin, n, m in spans:
+        part, (h, wide) = rows.narrow(0, 0, m), (second[e].shape[0], first[e].shape[1])
+        torch.index_select(x, 0, spans.unit.narrow(0, begin, m), out=part)
+        product = z.narrow(0, place, m * wide).view(m, wide)
+        torch.mm(part, first[e], out=product)
+        if shift1[e] is not None:
+            product += shift1[e]
+        act = experts.hidden.value(product, inner.narrow(0, 0, m * h).view(m, h))
+        out = torch.mm(act, second[e], out=y.narrow(0, begin, m))
+        if shift2[e] is not None:
+            out += shift2[e]
+        place += n * wide if keep else 0
     return y, z
+
+
+def _size_of_z(experts: TwoLayer, spans: Spans) -> int:
+    """Numbers in the first products of all experts, the rows behind the last included."""
+    widths = experts.widths or [experts.widest] * len(spans.counts)
+    rows = sum(n * h for n, h in zip(spans.counts, widths))
+    return experts.n_parts * (rows + (spans.multiple - 1) * experts.widest)
 
 
 class _Backward:
@@ -219,77 +189,84 @@ class _Backward:
     def __init__(self, x, weight, experts: TwoLayer, pairs: Pairs, z, wanted):
         self.x, self.weight, self.experts, self.pairs, self.z = x, weight, experts, pairs, z
         self.spans = Spans(pairs, x.dtype)
-        self.to_x, self.to_weight, self.to_w1, self.to_w2, self.to_b1, self.to_b2 = wanted
-        empty = [e for e, n in enumerate(pairs.counts) if not n]
-        self.grads: dict[str, Tensor] = {}
-        self.places: dict[str, tuple[Tensor, ...]] = {}
-        for name, want in zip(("w1", "w2", "b1", "b2"), wanted[2:]):
-            if want:
-                self.grads[name] = empty_like(getattr(experts, name))
-                self.places[name] = self.grads[name].unbind(0)
-                for e in empty:
-                    self.places[name][e].zero_()
-        if self.to_weight:
-            self.grads["weight"] = torch.empty_like(weight)
+        self.to_x, self.to_weight, *self.to_tensors = wanted
+        self.grads = [
+            empty_like(tensor) if tensor is not None and want else None
+            for tensor, want in zip(experts.tensors, self.to_tensors)
+        ]
+        self.places = experts.with_tensors(
+            # views need a tensor of the shape, written or not
+            tensor if grad is None else grad
+            for tensor, grad in zip(experts.tensors, self.grads)
+        ).views()
+        for places, grad in zip(self.places, self.grads):
+            if grad is not None:
+                for place, n in zip(places, pairs.counts):
+                    if not n:
+                        place.zero_()
+        self.to_weights = torch.empty_like(weight)
 
     def run(self, grad: Tensor) -> list[Tensor | None]:
         """The gradients of x, weight, w1, w2, b1 and b2 for that of the outputs."""
-        x, spans, hidden = self.x, self.spans, self.experts.hidden
-        _, w1, w2, _, _ = self.experts
+        x, spans, experts = self.x, self.spans, self.experts
+        first, second, *_ = experts.views()
         inputs = x.new_empty(spans.largest, x.shape[1])
         # the rows' gradients of the output, then their inputs: one buffer where widths agree
-        outer = inputs if w2.shape[2] == x.shape[1] else x.new_empty(spans.largest, w2.shape[2])
-        act, back = (x.new_empty(spans.largest, w2.shape[1]) for _ in range(2))
-        gz = back
-        if w1.shape[2] != w2.shape[1]:
-            gz = x.new_empty(spans.largest, w1.shape[2])
+        same = grad.shape[1] == x.shape[1]
+        outer = inputs if same else x.new_empty(spans.largest, grad.shape[1])
+        act, back = (x.new_empty(spans.largest * experts.widest) for _ in range(2))
+        gz = back if experts.n_parts == 1 else x.new_empty(experts.n_parts * len(back))
         gx = x.new_empty(spans.n_padded, x.shape[1]) if self.to_x else None
-        # views are made in bulk or by narrow: with many small experts their cost is felt
-        first, second = w1.transpose(1, 2).unbind(0), w2.transpose(1, 2).unbind(0)
+        to_w1, to_w2, to_b1, _ = self.to_tensors
+        place = 0
         for e, begin, n, m in spans:
-            unit, z = spans.unit.narrow(0, begin, m), self.z.narrow(0, begin, m)
-            out, a, b, c = (buffer.narrow(0, 0, m) for buffer in (outer, act, back, gz))
-            weight = self.weight.narrow(0, begin, n)
+            h, wide = second[e].shape[0], first[e].shape[1]
+            unit, weight = spans.unit.narrow(0, begin, m), self.weight.narrow(0, begin, n)
+            z = self.z.narrow(0, place, m * wide).view(m, wide)
+            out = outer.narrow(0, 0, m)
+            a, b = (buffer.narrow(0, 0, m * h).view(m, h) for buffer in (act, back))
             torch.index_select(grad, 0, unit, out=out)
-            torch.mm(out, second[e], out=b)
-            if self.to_weight or self.to_w2:
-                hidden.value(z, a)
+            torch.mm(out, second[e].t(), out=b)
+            if self.to_weight or to_w2:
+                experts.hidden.value(z, a)
             if self.to_weight:
                 self._to_weight(e, begin, n, out, a, b)
             self._to_second(e, weight, out, a)
-            if not (self.to_x or self.to_w1 or self.to_b1):
+            place += n * wide
+            if not (self.to_x or to_w1 or to_b1):
                 continue
-            hidden.pull(b, z, c)
+            c = experts.hidden.pull(b, z, gz.narrow(0, 0, m * wide).view(m, wide))
             if gx is not None:
-                torch.mm(c, first[e], out=gx.narrow(0, begin, m))
-            if self.to_w1 or self.to_b1:
-                self._to_first(e, weight, unit, inputs.narrow(0, 0, m), c)
-        found: list[Tensor | None] = [None if gx is None else combined(gx, self.pairs, self.weight)]
-        return found + [self.grads.get(name) for name in ("weight", "w1", "w2", "b1", "b2")]
+                torch.mm(c, first[e].t(), out=gx.narrow(0, begin, m))
+            self._to_first(e, weight, unit, inputs.narrow(0, 0, m), c)
+        to_x = None if gx is None else combined(gx, self.pairs, self.weight)
+        return [to_x, self.to_weights if self.to_weight else None, *self.grads]
 
     def _to_weight(self, e, begin, n, out, act, back) -> None:
         # <g, a W2> = <g W2', a>: the outputs themselves need not be kept
         product = torch.linalg.vecdot(back.narrow(0, 0, n), act.narrow(0, 0, n))
         if self.experts.b2 is not None:
             product += out.narrow(0, 0, n) @ self.experts.b2[e]
-        self.grads["weight"].narrow(0, begin, n).copy_(product)
+        self.to_weights.narrow(0, begin, n).copy_(product)
 
     def _to_second(self, e, weight, out, act) -> None:
         """Gradients of the second matrix and its bias."""
-        if self.to_b2:
-            torch.mv(out[: len(weight)].t(), weight, out=self.places["b2"][e])
-        if self.to_w2:
+        _, to_w2, _, to_b2 = self.to_tensors
+        if to_b2:
+            torch.mv(out[: len(weight)].t(), weight, out=self.places[3][e])
+        if to_w2:
             _scale(act if act.shape[1] < out.shape[1] else out, weight)
-            _product(act, out, len(weight), self.places["w2"][e])
+            _product(act, out, len(weight), self.places[1][e])
 
     def _to_first(self, e, weight, unit, rows, gz) -> None:
         """Gradients of the first matrix and its bias."""
-        if self.to_b1:
-            torch.mv(gz[: len(weight)].t(), weight, out=self.places["b1"][e])
-        if self.to_w1:
+        to_w1, _, to_b1, _ = self.to_tensors
+        if to_b1:
+            torch.mv(gz[: len(weight)].t(), weight, out=self.places[2][e])
+        if to_w1:
             torch.index_select(self.x, 0, unit, out=rows)
             _scale(gz if gz.shape[1] < rows.shape[1] else rows, weight)
-            _product(rows, gz, len(weight), self.places["w1"][e])
+            _product(rows, gz, len(weight), self.places[0][e])
 
 
 def _product(left: Tensor, right: Tensor, n: int, out: Tensor) -> None:
