@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from mixexp.neural import ROUTERS, Clock, FeedForwardExperts, Router, RoutingInputs, TopKRouter
 
@@ -27,6 +29,10 @@ def _top_k(k: int = 2, **arguments) -> Sized:
     return Sized(lambda e: TopKRouter(DIM, e, k=min(k, e), **arguments))
 
 
+def _softmax_of_context(n_experts: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(3, n_experts), nn.Softmax(-1))
+
+
 # What a registered router needs besides (dim, n_experts); others are built from these two alone.
 ARGUMENTS: dict[str, dict] = {
     "masked": {
@@ -39,6 +45,11 @@ ARGUMENTS: dict[str, dict] = {
     },
     "broadcast_uncertain": {"base": _top_k(), "threshold": 1.3},
     "distilled": {"teacher": _top_k(), "n_tokens": N_TOKENS, "width": 3, "switch_step": 50},
+    "dense_to_sparse": {"threshold": 0.1},
+    "token_id": {"n_tokens": N_TOKENS},
+    "conditional": {"n_tasks": N_TASKS},
+    "task": {"n_tasks": N_TASKS},
+    "callable": {"rule": Sized(lambda n_experts: lambda x: torch.relu(x[:, :n_experts] + 0.5))},
 }
 # Further settings of registered routers, each a case of its own: (name, suffix) -> arguments.
 VARIANTS: dict[tuple[str, str], dict] = {
@@ -53,6 +64,7 @@ VARIANTS: dict[tuple[str, str], dict] = {
     ("top_k", "sequence"): {"level": "sequence"},
     ("top_k", "task"): {"level": "task"},
     ("top_k", "jitter"): {"jitter": 0.3},
+    ("top_k", "detached"): {"normalize": "detached_sum"},
     ("noisy_top_k", "all"): {"k": N_EXPERTS, "zero_init": False},
     ("top_p", "one"): {"threshold": 0.0},
     ("top_p", "all"): {"threshold": 1.0},
@@ -74,6 +86,27 @@ VARIANTS: dict[tuple[str, str], dict] = {
         "student": "linear",
         "switch_step": 10,
     },
+    ("sparse_mixer", "all_candidates"): {"jitter": math.inf},
+    ("sparse_mixer", "grin"): {"k": 2, "version": 2, "jitter": 0.5},
+    ("dense_to_sparse", "noiseless"): {"noise": False, "threshold": 0.1, "normalize": "sum"},
+    ("dense_to_sparse", "dense"): {"threshold": 0.0, "anneal": "cosine"},
+    ("dense", "top_k"): {"inference": "topk"},
+    ("dense", "one"): {"inference": "topk", "k": 1, "normalize": "sum"},
+    ("random", "sequence"): {"k": 2, "level": "sequence"},
+    ("random", "batch"): {"level": "batch"},
+    ("random", "mean"): {"inference": "all"},
+    ("token_id", "random"): {"hash": "random", "k": 2},
+    ("token_id", "table"): {"table": Sized(lambda n_experts: torch.arange(N_TOKENS) % n_experts)},
+    ("conditional", "per_task"): {"per_task_gates": True, "normalize": "sum"},
+    ("conditional", "context"): {"condition": "context", "context_dim": 3, "k": 1},
+    ("conditional", "everything"): {"condition": "token+context+task", "context_dim": 3},
+    ("callable", "labels"): {
+        "rule": Sized(lambda n_experts: lambda ids: ids % n_experts),
+        "field": "token_id",
+        "returns": "labels",
+    },
+    ("callable", "module"): {"rule": Sized(_softmax_of_context), "field": "context", "k": 2},
+    ("dense", "threshold"): {"inference": "threshold", "threshold": 0.15, "bias": True},
 }
 
 
@@ -89,7 +122,8 @@ def build(case: str, *, n_experts: int = N_EXPERTS, seed: int = 0) -> Router:
     cls: Callable[..., Router] = ROUTERS[name]
     parameters = inspect.signature(cls).parameters
     if "k" in parameters:
-        arguments["k"] = min(arguments.get("k", parameters["k"].default), n_experts)
+        k = arguments.get("k", parameters["k"].default)
+        arguments["k"] = None if k is None else min(k, n_experts)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for argument, value in arguments.items():

@@ -12,15 +12,22 @@ from .base import (
     seen_logits,
 )
 from .broadcast import BroadcastUncertain
+from .conditional import ConditionalRouter, TaskRouter
+from .dense import DenseRouter
+from .dense_to_sparse import DenseToSparseRouter
 from .distilled import DistilledRouter
+from .external import CallableRouter
 from .gumbel import GumbelRouter
 from .inputs import Clock, MissingRoutingInputError, RoutingInputs
 from .limiter import CapacityLimiter
 from .masked import MaskedRouter, visible_by_frequency
 from .noisy_top_k import NoisyTopKRouter
 from .pinned import PinnedRouter
+from .random_choice import RandomRouter
 from .relu import ReLURouter
+from .sparse_mixer import SparseMixerRouter
 from .stats import RoutingStats
+from .token_id import TokenIdRouter
 from .top_k import SwitchRouter, TopKRouter
 from .top_p import TopPRouter
 
@@ -33,18 +40,26 @@ __all__ = [
     "visible_by_frequency",
     "ROUTERS",
     "AdaptiveTopKRouter",
+    "CallableRouter",
     "Clock",
+    "ConditionalRouter",
+    "DenseRouter",
+    "DenseToSparseRouter",
     "GumbelRouter",
     "MissingRoutingInputError",
     "NoVisibleExpertError",
     "NoisyTopKRouter",
+    "RandomRouter",
     "ReLURouter",
     "Router",
     "RouterFlags",
     "Routing",
     "RoutingInputs",
     "RoutingStats",
+    "SparseMixerRouter",
     "SwitchRouter",
+    "TaskRouter",
+    "TokenIdRouter",
     "TopKRouter",
     "TopPRouter",
     "expand",

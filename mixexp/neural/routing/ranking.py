@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from .base import hide, seen_logits
 from .inputs import RoutingInputs
 from .scores import activate
 from .select import top_k
+from .top_k import NORMALISATIONS
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,13 @@ class Ranking:
         """``chosen``, of shape (T, k), at visible experts alone."""
         return chosen if self.seen is None else chosen & self.seen
 
-    def routing(self, inputs: RoutingInputs, weight: Tensor, keep: Tensor | None, **fields):
+    def replace(self, **changes) -> Ranking:
+        """The same ranking with some fields exchanged."""
+        return replace(self, **changes)
+
+    def routing(
+        self, inputs: RoutingInputs, weight: Tensor, keep: Tensor | None, **fields
+    ) -> Routing:
         """The routing of the choices in ``keep`` with combine weights of shape (T, k)."""
         return from_choices(
             inputs,
@@ -72,6 +79,8 @@ def renormalised(weight: Tensor, keep: Tensor, how: str | None) -> Tensor:
     """
     if how is None:
         return weight
+    if how == "sum" and weight.shape[1] == 1:
+        return torch.ones_like(weight)
     total = torch.where(keep, weight, 0.0).sum(-1, keepdim=True)
     total = total.clamp_min(torch.finfo(weight.dtype).tiny)
     return weight / (total.detach() if how == "detached_sum" else total)
@@ -81,3 +90,16 @@ def with_loss(routing: Routing, name: str, total: Tensor) -> Routing:
     """The routing with one more loss: a sum over routed units as a mean."""
     mean = total / routing.stats.n_units.clamp_min(1.0)
     return routing.replace(losses=routing.losses | {name: mean})
+
+
+def check_choices(k: int, n_experts: int, normalize: str | None) -> None:
+    """Refuse a number of experts that is not there, and weights that never teach the router."""
+    if not 1 <= k <= n_experts:
+        raise ValueError(f"k must be from 1 to n_experts={n_experts}; got {k}.")
+    if normalize not in NORMALISATIONS:
+        raise ValueError(f"normalize must be one of {NORMALISATIONS}; got {normalize!r}.")
+    if k == 1 and normalize == "sum" and n_experts > 1:
+        raise ValueError(
+            "with k=1 a normalised weight is always one, and the router gets no gradient. Use "
+            "normalize=None."
+        )

@@ -52,9 +52,9 @@ class ReLURouter(Router):
     Notes
     -----
     Given the statistics of its own layer, `update` holds each layer to k. Given those of all layers
-    merged, all layers have one lambda and k is held on their average, as published. The defaults are
-    the published ones, for tens of thousands of steps; in a few hundred they overshoot, and alpha
-    near 1.02 with initial near 0.01 holds the number within a few percent.
+    merged, all layers have one lambda and k is held on their average, as published. The defaults
+    are the published ones, for tens of thousands of steps; in a few hundred they overshoot, and
+    alpha near 1.02 with initial near 0.01 holds the number within a few percent.
 
     References
     ----------

@@ -109,6 +109,7 @@ class TopKRouter(Router):
             causal=not pooled,
             batch_independent=self.level != "task",
             stochastic=training and self.jitter > 0,
+            differentiable=self.normalize != "detached_sum",
         )
 
     def route(self, inputs: RoutingInputs) -> Routing:

@@ -74,7 +74,10 @@ class TopPRouter(Router):
 
     def flags(self, training: bool) -> RouterFlags:
         most = self.n_experts if self.max_k is None else self.max_k
-        return RouterFlags(variable_k=0 < self.threshold < 1 and min(most, self.n_experts) > 1)
+        return RouterFlags(
+            variable_k=0 < self.threshold < 1 and min(most, self.n_experts) > 1,
+            differentiable=self.normalize != "detached_sum",
+        )
 
     def route(self, inputs: RoutingInputs) -> Routing:
         most = self.n_experts if self.max_k is None else min(self.max_k, self.n_experts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -23,7 +25,7 @@ def test_end_points_are_top_one_and_top_two() -> None:
 @pytest.mark.parametrize("max_k", [2, 4])
 def test_more_threshold_never_means_fewer_experts(max_k) -> None:
     sizes = [_sizes(threshold, max_k)[0] for threshold in torch.linspace(0, 1, 21).tolist()]
-    for fewer, more in zip(sizes, sizes[1:], strict=False):
+    for fewer, more in pairwise(sizes):
         assert bool((fewer <= more).all())
     assert 1 < sizes[4].float().mean() < max_k
 
