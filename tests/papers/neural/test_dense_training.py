@@ -16,8 +16,6 @@ from mixexp.neural import (
     TopKRouter,
 )
 
-N_STEPS = 300
-
 
 def _clusters(n, generator):
     """Units of four clusters, each with a linear law of its own."""
@@ -29,7 +27,7 @@ def _clusters(n, generator):
     return centres[cluster] + noise, torch.einsum("nd,ndo->no", noise, laws[cluster])
 
 
-def _fitted(make, seed, information=0.0):
+def _fitted(make, seed, information=0.0, n_steps=150):
     """A fitted layer, and its number of experts a unit by step.
 
     ``information`` is the coefficient of the mutual-information loss: mean entropy of the
@@ -40,9 +38,9 @@ def _fitted(make, seed, information=0.0):
     source = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(layer.parameters(), lr=1e-2)
     sizes = []
-    for step in range(N_STEPS):
+    for step in range(n_steps):
         x, y = _clusters(256, source)
-        trace, clock = RoutingTrace(), Clock(step, N_STEPS, True)
+        trace, clock = RoutingTrace(), Clock(step, n_steps, True)
         loss = nn.functional.mse_loss(layer(x, trace=trace, clock=clock, generator=source), y)
         stats = trace.stats[0]
         mean = stats.prob_sum / stats.n_units
@@ -65,16 +63,15 @@ def _loss(layer, router):
         return nn.functional.mse_loss(MoELayer(router, layer.experts).eval()(x), y).item()
 
 
-def _cost(seed, information):
+def _cost(seed, information, n_steps=150):
     """What two experts of eight cost at prediction, after dense training."""
-    layer, _ = _fitted(lambda: DenseRouter(8, 8), seed, information)
-    sparse = _loss(layer, DenseRouter(8, 8, "topk", k=2))
-    return sparse - _loss(layer, DenseRouter(8, 8)), sparse
+    layer, _ = _fitted(lambda: DenseRouter(8, 8), seed, information, n_steps)
+    return _loss(layer, DenseRouter(8, 8, "topk", k=2)) - _loss(layer, DenseRouter(8, 8))
 
 
 def test_mutual_information_makes_sparse_prediction_cheap() -> None:
-    """Without the loss the same sparsification costs several times as much."""
-    assert _cost(0, information=0.0)[0] > 3 * _cost(0, information=1.0)[0]
+    """Without the loss the same sparsification costs more than twice as much."""
+    assert _cost(0, information=0.0) > 2 * _cost(0, information=1.0)
 
 
 @pytest.mark.slow
@@ -82,7 +79,7 @@ def test_sparse_prediction_costs_less_over_seeds() -> None:
     """Found here, and not as published: trained sparsely with two experts the layer ends with a
     lower loss than dense training and two experts at prediction, in all five seeds."""
     plain, informed = (
-        [_cost(seed, information)[0] for seed in range(5)] for information in (0.0, 1.0)
+        [_cost(seed, information, 300) for seed in range(5)] for information in (0.0, 1.0)
     )
     assert all(a < b for a, b in zip(informed, plain, strict=True))
     assert sum(plain) > 3 * sum(informed)
@@ -105,9 +102,9 @@ def test_every_expert_learns_in_every_step() -> None:
 def test_the_gate_becomes_sparse_as_the_temperature_falls() -> None:
     """At a constant temperature it stays dense."""
     _, sizes = _fitted(lambda: DenseToSparseRouter(8, 8), seed=0)
-    thirds = [sum(part) / 100 for part in (sizes[:100], sizes[100:200], sizes[200:])]
+    thirds = [sum(part) / 50 for part in (sizes[:50], sizes[50:100], sizes[100:])]
     assert thirds == sorted(thirds, reverse=True)
     assert sizes[0] > 7.5
-    assert sum(sizes[-20:]) / 20 < 1.5
+    assert sum(sizes[-10:]) / 10 < 2
     _, constant = _fitted(lambda: DenseToSparseRouter(8, 8, 2.0, 2.0), seed=0)
-    assert sum(constant[-20:]) / 20 > 3
+    assert sum(constant[-10:]) / 10 > 4
