@@ -39,6 +39,8 @@ class AdaptiveLossCoefficient(nn.Module):
     models", 2024, section 4.2.
     """
 
+    coefficient: Tensor
+
     def __init__(
         self,
         *,
