@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from .averaging import aligned_average, middle, naive_average
 from .divergence import relaxed
 from .large import LargeMixture, on_support
 from .local import LocalFit, difference, family_of_result
+from .nearness import loss_of_fits
 from .origin import WEIGHTINGS
 from .reduction import reduce_mixture
 from .screening import screen
@@ -53,6 +55,9 @@ class Aggregation(NamedTuple):
     n_support : int
     weight : float
         Total weight of the rows behind the kept fits, by which `refine` knows a missing partition.
+    loss : float
+        Expected log-likelihood a row that local fits lose by the combination, if y followed them:
+        their mean Kullback-Leibler divergence to the result. NaN where a fit has more experts.
     """
 
     method: str
@@ -64,6 +69,7 @@ class Aggregation(NamedTuple):
     scores: np.ndarray | None
     n_support: int
     weight: float
+    loss: float
 
 
 @single_threaded_blas()
@@ -130,6 +136,12 @@ def aggregate(
     ValueError
         If the fits do not belong together, or the support is too small.
 
+    Warns
+    -----
+    UserWarning
+        If the local fits divide the data in different ways, so that the result may be worse than
+        every one of them: see ``aggregation_.loss``.
+
     References
     ----------
     Chamroukhi and Pham (2023), "Distributed learning of mixtures of experts", arXiv:2312.09877.
@@ -167,6 +179,7 @@ def aggregate(
         mixture = on_support(fits, K, rows, template, weighting) if dropped.any() else mixture
     search = {"plan": plan, "n_tries": n_tries, "max_iter": max_iter, "tol": tol}
     params, path, converged = _combined(mixture, method, search | {"seed": random_state})
+    loss = loss_of_fits(mixture, params, random_state)
     logits = mixture.model.gate.temperature * params.gate.coef
     params = params._replace(gate=SoftmaxParams(logits))
     said = Aggregation(
@@ -179,8 +192,12 @@ def aggregate(
         found,
         len(rows),
         float(sum(fit.n_rows for fit in fits)),
+        np.nan if loss is None else loss.value,
     )
-    return _fitted(template, mixture, params, said)
+    model = _fitted(template, mixture, params, said)
+    if loss is not None and loss.is_disagreement and method != "middle":  # which is a local fit
+        warnings.warn(str(loss), UserWarning, stacklevel=3)
+    return model
 
 
 def check_fits(fits, n_experts) -> int:

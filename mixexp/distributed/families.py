@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import logsumexp
 
 from ..experts import GLMParams, MultinomialParams
 from ..kernels.designs import weighted_grams, weighted_sums
@@ -16,6 +17,7 @@ from ..kernels.reference import log_softmax
 from ..solvers import solve_newton
 from .logit import soft_logit
 
+DRAWS = 2  # of y at a row of the support
 INNER_STEPS = 3  # Newton steps of a multinomial expert within one update
 
 
@@ -96,6 +98,22 @@ class GaussianFamily:
         means = params.coef @ np.linalg.cholesky(_gram(X)) / (np.sqrt(2) * size[:, None])
         return np.concatenate([means.reshape(len(mass), -1), np.log(params.dispersion)], axis=1)
 
+    def targets(self, values, weight, rng):
+        """(DRAWS, S, m) of y at the rows of the support, from the experts with these weights."""
+        rows, picked = np.arange(len(weight)), np.cumsum(weight, axis=1)
+        place = (rng.random((DRAWS, len(weight), 1)) * picked[:, -1:] > picked).sum(axis=2)
+        noise = rng.standard_normal((*place.shape, values.mean.shape[2]))
+        return values.mean[rows, place] + np.sqrt(values.variance)[place] * noise
+
+    def log_density(self, targets, log_gate, values):
+        """(S,) mean over the draws of the mixture's log density at them; log_gate (S, K)."""
+        constant = log_gate - 0.5 * np.log(2 * np.pi * values.variance).sum(axis=1)
+        each = []
+        for y in targets:
+            squares = ((y[:, None] - values.mean) ** 2 / values.variance).sum(axis=2)
+            each.append(logsumexp(constant - 0.5 * squares, axis=1))
+        return np.mean(each, axis=0)
+
     def average(self, params, weight) -> GLMParams:
         """Weighted means (over the first axis) of coefficients and of variances."""
         coef = np.tensordot(weight, params.coef, 1)
@@ -134,6 +152,15 @@ class MultinomialFamily:
     def features(self, params, X, mass):
         """(L, f) logits in coordinates in which squared distances are means over the support."""
         return (params.coef @ np.linalg.cholesky(_gram(X))).reshape(len(mass), -1)
+
+    def targets(self, values, weight, rng):
+        """(S, C) probabilities of the classes: no draws are needed."""
+        return np.einsum("sl,slc->sc", weight, values.prob)
+
+    def log_density(self, targets, log_gate, values):
+        """(S,) expected log probability of the class under the targets; log_gate (S, K)."""
+        prob = np.einsum("sk,skc->sc", np.exp(log_gate), values.prob)
+        return (targets * np.log(np.maximum(prob, 1e-300))).sum(axis=1)
 
     def average(self, params, weight) -> MultinomialParams:
         return MultinomialParams(np.tensordot(weight, params.coef, 1))

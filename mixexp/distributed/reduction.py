@@ -18,15 +18,18 @@ from ..em.params import MoEParams, take
 from ..em.threads import single_threaded_blas
 from ..gates import SoftmaxParams
 from .alignment import aligned_labels
-from .divergence import nearest, row_blocks
+from .divergence import nearest, relaxed, row_blocks
 from .large import LargeMixture
 from .logit import soft_logit
 
+ROWS = 200  # of the support, on which local fits are compared with the best run first
+NEAR = 1.2  # times its value there, up to which ...
+LEADERS = 4  # ... so many of them are compared on all of it
 EMPTY = 1e-9  # share of the mixture below which a reduced expert has none of it
 
 
 class Reduction(NamedTuple):
-    """params; divergence R_c at the end; path of R_c; n_tries distinct starts; converged."""
+    """params; divergence R_c at the end; path of R_c; n_tries starts; converged."""
 
     params: MoEParams
     divergence: float
@@ -51,22 +54,49 @@ def reduce_mixture(
     """The best of several runs of the algorithm, and the gate fitted to its plan.
 
     Runs begin at the experts aligned to the largest partition's, and at k-means clusters of all
-    local experts, weighted by their share of the mixture; equal beginnings run once.
+    local experts, weighted by their share of the mixture; equal beginnings run once. Where a local
+    fit has a smaller R_c than they reach, one more begins there, which can only end below it.
 
     With plan="whole" a local expert goes to one reduced expert at all x: the plan does not depend
     on x, and R_c is the smallest over such plans.
     """
     find = _plan if plan == "pointwise" else _whole_plan
     with single_threaded_blas():
-        starts = _starts(mixture, n_tries, seed)
-        runs = [_run(mixture, labels, find, max_iter, tol) for labels in starts]
-        experts, last, path, converged = min(runs, key=lambda run: run[1].value)
+        starts = [_from_labels(mixture, labels) for labels in _divisions(mixture, n_tries, seed)]
+        runs = [_run(mixture, experts, find, max_iter, tol) for experts in starts]
+        best = min(runs, key=lambda run: run[1].value)
+        for experts in _nearer_fit(mixture, find, best):
+            best = _run(mixture, experts, find, max_iter, tol)
+        experts, last, path, converged = best
         gate = _gate(mixture, last.mass)
     params = MoEParams(gate, experts)
     return Reduction(params, last.value, np.array(path), len(starts), converged)
 
 
-def _starts(mixture, n_tries, seed):
+def _nearer_fit(mixture, find, best) -> list[Any]:
+    """The experts of the local fit with the smallest R_c, if that is below the best run's.
+
+    A fit of fewer experts than K has its last one several times, which costs nothing. Fits are
+    compared on a part of the support first, and those that come near on all of it.
+    """
+    part, own = mixture.thinned(ROWS), []
+    limit = NEAR * _relaxed(part, best[0])
+    for fit, params in zip(mixture.fits, mixture.local, strict=True):
+        if fit.n_experts <= mixture.K:
+            experts = take(params.expert, np.minimum(np.arange(mixture.K), fit.n_experts - 1))
+            own.append((_relaxed(part, experts), experts))
+    near = sorted((one for one in own if one[0] <= limit), key=lambda one: one[0])[:LEADERS]
+    values = [find(mixture, experts).value for _, experts in near]
+    below = bool(values) and min(values) < best[1].value
+    return [near[int(np.argmin(values))][1]] if below else []
+
+
+def _relaxed(mixture, experts) -> float:
+    values = mixture.family.values(experts, mixture.X)
+    return relaxed(mixture.family, mixture.weight, mixture.values, values, mixture.K)
+
+
+def _divisions(mixture, n_tries, seed):
     """Distinct divisions (L,) of the local experts into K groups."""
     K, mass = mixture.K, mixture.mass
     found = []
@@ -88,9 +118,8 @@ def _canonical(labels):
     return np.argsort(np.argsort(first))[inverse]
 
 
-def _run(mixture, labels, find, max_iter, tol):
-    """Experts, last plan and path of R_c from one division of the local experts."""
-    experts = _from_labels(mixture, labels)
+def _run(mixture, experts, find, max_iter, tol):
+    """Experts, last plan and path of R_c from some experts, and whether it has converged."""
     path: list[float] = []
     for _ in range(max_iter):
         experts, plan = _filled(mixture, experts, find)

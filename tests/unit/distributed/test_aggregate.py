@@ -90,6 +90,7 @@ def test_the_divergence_never_rises(fits, kind, plan):
     assert np.diff(path).max() < 1e-10
 
 
+@pytest.mark.filterwarnings("ignore:The combined model may be worse")
 def test_reduction_is_at_least_as_near_as_its_rivals():
     fits = dealt(2000, 4, intercepts=np.zeros(4))  # whose order says nothing
     near = {
@@ -99,6 +100,61 @@ def test_reduction_is_at_least_as_near_as_its_rivals():
     assert min(near, key=near.__getitem__) == "reduction"
     # label switching ruins the average, and alignment repairs it
     assert near["average"] > 20 * near["aligned"]
+
+
+def valley(n, seed):
+    """A surface that two experts cannot follow, and along which they may be laid in two ways."""
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(-3, 3, (n, 2))
+    return X, np.abs(X).sum(axis=1) + 0.1 * rng.standard_normal(n)
+
+
+def split_along(column, seed, n=500):
+    X, y = valley(n, seed)
+    return LocalFit.of(MoERegressor(2, start=(X[:, column] > 0).astype(int)).fit(X, y), X)
+
+
+def test_fits_that_disagree_are_told():
+    """The result is worse than each of them on new rows, and says so; where they agree it does not.
+
+    Their divergences alone do not show it: none of the fits is nearer to all than the result.
+    """
+    apart = [split_along(m % 2, m) for m in range(4)]
+    with pytest.warns(UserWarning, match="may be worse than every local fit") as seen:
+        model = aggregate(apart, 2)
+    assert len(seen) == 1
+    X, y = valley(2000, 9)
+    own = [aggregate([fit], 2).log_prob(X, y).mean() for fit in apart]
+    assert model.log_prob(X, y).mean() < min(own) - 0.05
+    kept = aggregate(apart, 2, method="middle")
+    assert kept.log_prob(X, y).mean() >= min(own) - 1e-3
+    alike = aggregate([split_along(0, m) for m in range(4)], 2)  # a warning would be an error
+    assert alike.aggregation_.loss < 0.1 * model.aggregation_.loss
+
+
+@pytest.mark.parametrize("plan", ["pointwise", "whole"])
+@pytest.mark.filterwarnings("ignore:The combined model may be worse")
+def test_the_reduction_is_never_above_a_local_fit(plan):
+    """By its own objective, where neither clusters nor matched experts lead to a good plan."""
+    fits = []
+    for m in range(3):
+        X, y = valley(500, 20 + m)
+        fits.append(LocalFit.of(MoERegressor(2).fit(X, y), X))
+    reduced = aggregate(fits, 2, support=2000, plan=plan)
+    near = aggregate(fits, 2, support=2000, method="middle")
+    assert reduced.aggregation_.divergence < near.aggregation_.divergence
+
+
+def test_agreeing_fits_lose_what_sampling_loses():
+    X, y, z = regression(4000, 3)
+    parts = np.array_split(np.arange(4000), 4)
+    fits = [local_regression(X[i], y[i], z[i], m) for m, i in enumerate(parts)]
+    d = fits[0].gate_coef[1:].size + fits[0].coef.size + fits[0].scale.size
+    loss = aggregate(fits, 4, support=X_SUPPORT).aggregation_.loss
+    assert 0 < loss < 3 * d / (2 * 1000)
+    classes = aggregate(local_classes(1500, 3), 2, support=X_SUPPORT[:, :2]).aggregation_.loss
+    assert 0 < classes < 0.1
+    assert np.isnan(aggregate(fits, 3, support=X_SUPPORT).aggregation_.loss)
 
 
 def test_error_falls_with_the_rows_at_a_fixed_number_of_partitions():

@@ -30,6 +30,7 @@ def spoilt(kind, seed=50):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:The combined model may be worse")
 @pytest.mark.parametrize("kind", GARBAGE)
 def test_garbage_costs_little(sound, kind):
     fits = [*sound[:3], spoilt(kind), *sound[3:]]
