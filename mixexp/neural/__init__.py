@@ -69,6 +69,12 @@ _PUBLIC = {
     "TrainingProgress": "training",
     "NeuralMoERegressor": "estimators",
     "NeuralMoEClassifier": "estimators",
+    "MultiTaskMoERegressor": "estimators",
+    "MultiTaskMoEClassifier": "estimators",
+    "SourceMoERegressor": "estimators",
+    "SourceMoEClassifier": "estimators",
+    "LocalExpertRegressor": "estimators",
+    "LocalExpertClassifier": "estimators",
 }
 
 __all__ = [*_PUBLIC]

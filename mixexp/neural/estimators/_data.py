@@ -11,7 +11,6 @@ from torch import Tensor
 from ..routing import Clock
 from ..training import Objective, Step
 from ._columns import Columns, Table
-from ._module import TabularMoE
 
 
 class Rows(NamedTuple):
@@ -40,14 +39,15 @@ class TabularObjective(Objective):
 
     Parameters
     ----------
-    module : TabularMoE
+    module : Module
+        With the face that `TabularEstimator` describes.
     rows : Rows
     held_out : Rows or None
     seed : int
         Of the randomness that a router may have at validation.
     """
 
-    def __init__(self, module: TabularMoE, rows: Rows, held_out: Rows | None, seed: int):
+    def __init__(self, module: Any, rows: Rows, held_out: Rows | None, seed: int):
         self.module = module
         self.rows = rows
         self.held_out = held_out
@@ -74,7 +74,7 @@ class TabularObjective(Objective):
 BLOCK = 8192  # rows predicted at a time
 
 
-def passes(module: TabularMoE, rows: Rows, clock: Clock, seed: int):
+def passes(module: Any, rows: Rows, clock: Clock, seed: int):
     """Passes over blocks of rows, each with the same seed; one block where rows must stay together.
 
     Yields

@@ -36,9 +36,16 @@ _PLAIN = (
 
 def known_classes() -> dict[str, type]:
     """Every class that a file may name."""
-    from . import NeuralMoEClassifier, NeuralMoERegressor
+    from . import (
+        MultiTaskMoEClassifier,
+        MultiTaskMoERegressor,
+        NeuralMoEClassifier,
+        NeuralMoERegressor,
+    )
 
-    own = [NeuralMoERegressor, NeuralMoEClassifier, Training, *EMBEDDINGS.values()]
+    estimators: list[type] = [NeuralMoERegressor, NeuralMoEClassifier]
+    estimators += [MultiTaskMoERegressor, MultiTaskMoEClassifier]
+    own = [*estimators, Training, *EMBEDDINGS.values()]
     return {cls.__name__: cls for cls in own}
 
 
@@ -57,8 +64,10 @@ def save(model, path) -> None:
         for name, value in model._columns._asdict().items()
     }
     for name in ("feature_names_in_", "classes_"):
-        if hasattr(model, name):
+        if isinstance(getattr(model, name, None), np.ndarray):
             fitted[name] = _labels(getattr(model, name))
+    if hasattr(model, "_labels"):
+        fitted["task_labels"] = [_labels(labels) for labels in model._labels]
     state = {name: t.detach().cpu().numpy() for name, t in model.module_.state_dict().items()}
     tree = {
         "estimator": component_to_tree(plain, known_classes()),
@@ -100,6 +109,9 @@ def _restore(model, fitted: dict[str, Any], state: dict[str, np.ndarray]) -> Non
         if name in fitted:
             value = fitted[name]
             setattr(model, name, value.astype(object) if value.dtype.kind == "U" else value)
+    if "task_labels" in fitted:
+        model._labels = fitted["task_labels"]
+        model.classes_ = model._labels[0] if model._flat else model._labels
     model._columns = Columns(**fitted["columns"])
     with torch.random.fork_rng(devices=[]):
         module = model._make_module(_encoder(model, state))

@@ -11,9 +11,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from ..._validation import refuse_missing
-from ._base import CLOCK, BaseNeuralMoE
+from ._base import BaseNeuralMoE
 from ._data import TabularObjective, passes
 from ._heads import CLASS_HEADS
+from ._tabular import CLOCK
 
 CALIBRATIONS = (None, "temperature")
 

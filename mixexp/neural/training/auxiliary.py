@@ -6,11 +6,25 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from ..losses import load_balancing_loss
+from ..losses import (
+    importance_loss,
+    load_balancing_loss,
+    mutual_information_loss,
+    router_entropy_loss,
+    router_z_loss,
+    selection_entropy_loss,
+)
 from ..routing import Routing
 
 # Losses formed from the statistics of one layer; a router's own losses come with its routing.
-BY_STATISTICS: dict[str, Callable] = {"load_balancing": load_balancing_loss}
+BY_STATISTICS: dict[str, Callable] = {
+    "load_balancing": load_balancing_loss,
+    "importance": importance_loss,
+    "router_z": router_z_loss,
+    "router_entropy": router_entropy_loss,
+    "selection_entropy": selection_entropy_loss,
+    "mutual_information": mutual_information_loss,
+}
 
 
 def auxiliary_losses(routings: Sequence[Routing], names) -> dict[str, Tensor]:

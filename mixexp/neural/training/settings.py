@@ -62,8 +62,9 @@ class Training(Component):
     patience : int
         Epochs without a smaller validation loss after which training ends.
     loss_weights : dict of str to float, optional
-        Coefficients of auxiliary losses by name: ``"load_balancing"``, and the losses that the
-        routers return.
+        Coefficients of auxiliary losses by name: ``"load_balancing"``, ``"importance"``,
+        ``"router_z"``, ``"router_entropy"``, ``"selection_entropy"``, ``"mutual_information"``,
+        and the losses that the routers return.
     callback : callable, optional
         Called with a `TrainingProgress` after every epoch; training ends when it returns True.
 
