@@ -86,7 +86,9 @@ class AdaptiveLossCoefficient(nn.Module):
         self.coefficient.mul_(self.decay).add_((1 - self.decay) * aim.to(self.coefficient))
 
     def _apply(self, fn, recurse=True):
+        before = self.coefficient
         super()._apply(fn, recurse)
         # one per cent of a change is lost in bfloat16: the average would stand still
-        self.coefficient = self.coefficient.float()
+        if self.coefficient.dtype in (torch.float16, torch.bfloat16):
+            self.coefficient = before.to(self.coefficient.device)
         return self
