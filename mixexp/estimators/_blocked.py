@@ -21,6 +21,7 @@ from ..sources import Block, BlockSource, PlacedError, Source
 from ..sources.aligned import is_dask
 from ..sources.values import as_floats
 from ._engines import in_memory, source_of
+from ._placed import checked_by_rows
 
 
 class Codes(NamedTuple):
@@ -64,14 +65,22 @@ class Preparation(NamedTuple):
         weight = _weights(block)
         if own_weight is not None:
             weight = own_weight if weight is None else weight * own_weight
-        inputs = {name: getattr(block, name) for name in ("offset", "exposure", "trials")}
-        offset, trials = row_inputs(self.expert, len(X), **inputs)
-        rows = Rows(with_monomials(X, self.own, self.expert.degree), y, weight, offset, trials)
-        if weight is not None and not weight.all():
-            rows = rows.take(weight > 0)
-        if rows.n:
-            self.expert.check_target(rows.y, rows.trials)
-        return rows
+        everywhere = np.arange(len(X))
+        offset, trials = checked_by_rows(
+            block,
+            everywhere,
+            lambda rows: row_inputs(self.expert, len(rows), **_inputs(block, rows)),
+        )
+        all_rows = Rows(with_monomials(X, self.own, self.expert.degree), y, weight, offset, trials)
+        kept = everywhere if weight is None else np.flatnonzero(weight > 0)
+        used = all_rows if len(kept) == len(X) else all_rows.take(kept)
+        if used.n:
+            checked_by_rows(block, kept, lambda rows: self._check_target(all_rows, used, rows))
+        return used
+
+    def _check_target(self, all_rows, used, rows):
+        some = used if len(rows) == used.n else all_rows.take(rows)
+        self.expert.check_target(some.y, some.trials)
 
     def _target(self, block):
         """(n, m) numbers or codes, and the weights of the rows' classes."""
@@ -81,9 +90,10 @@ class Preparation(NamedTuple):
             y = column_or_1d(np.asarray(block.y))
             codes, unknown = codes_among(y, self.codes.classes)
             if unknown.any():
-                raise ValueError(
-                    f"y holds the label {y[unknown].tolist()[0]!r}, which it did not before. The "
-                    "data must not change while they are fitted: fit again."
+                place = block.place_of(int(unknown.argmax()))
+                raise PlacedError(
+                    f"{place}: y is the label {y[unknown].tolist()[0]!r}, which was not there "
+                    "before. The data must not change while they are fitted: fit again."
                 )
             by_class = self.codes.weight
             own = None if by_class is None else by_class[codes]
@@ -161,9 +171,23 @@ def _weights(block):
     if block.weight is None:
         return None
     weight = numbers(block, "weight", block.weight)
-    if weight.ndim != 1 or weight.min(initial=0.0) < 0:
-        raise ValueError(f"weight must be (n,) and not negative; got {weight.min(initial=0.0):g}.")
+    if weight.ndim != 1:
+        raise ValueError(f"weight must be (n,); got an array of shape {weight.shape}.")
+    if weight.min(initial=0.0) < 0:
+        row = int(np.argmax(weight < 0))
+        raise PlacedError(
+            f"{block.place_of(row)}: weight is {weight[row]:g}, and must not be negative. A weight "
+            "of 0 leaves a row out."
+        )
     return weight
+
+
+def _inputs(block, rows):
+    """Offset, exposure and trials of some rows, or of all in their order, as they are given."""
+    given = {name: getattr(block, name) for name in ("offset", "exposure", "trials")}
+    if len(rows) == len(block.X):
+        return given
+    return {name: None if v is None else np.asarray(v)[rows] for name, v in given.items()}
 
 
 def numbers(block: Block, name: str, values) -> np.ndarray:

@@ -42,9 +42,10 @@ class BinomialExpert(GLMExpert):
         bad = (y < 0) | (y > total[:, None]) | (y != np.floor(y))
         if bad.any():
             row = int(np.flatnonzero(bad.any(axis=1))[0])
+            who = f"row {row} has" if len(y) > 1 else "got"
             raise ValueError(
-                f"BinomialExpert needs whole numbers of successes between 0 and trials; row {row} "
-                f"has y = {y[row].tolist()} of {total[row]:g}. Give the counts as y and the "
+                f"BinomialExpert needs whole numbers of successes between 0 and trials; {who} "
+                f"y = {y[row].tolist()} of {total[row]:g}. Give the counts as y and the "
                 "numbers of trials as trials=."
             )
 

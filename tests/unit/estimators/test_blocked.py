@@ -314,7 +314,9 @@ def test_targets_outside_the_support_are_named_with_their_block():
     X, mean, _ = two_regimes()
     y = np.random.default_rng(0).poisson(np.exp(mean)).astype(float)
     y[2500] = 0.5
-    with pytest.raises(ValueError, match=r"block 3: PoissonExpert needs non-negative integer"):
+    with pytest.raises(
+        ValueError, match=r"block 3, row 700 of it: PoissonExpert needs non-negative integer"
+    ):
         MoERegressor(2, expert="poisson").fit(ragged(X=X, y=y))
     with pytest.raises(ValueError, match=r"block 0: y needs labels of classes: Unknown label"):
         MoEClassifier(2).fit(ragged(X=X, y=mean))
