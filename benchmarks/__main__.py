@@ -15,6 +15,7 @@ from .common_start import common_start
 from .engines import engines
 from .growth import growth
 from .memory import memory
+from .neural import neural
 from .online import online
 from .passes import passes
 from .paths import paths
@@ -37,6 +38,7 @@ SECTIONS = {
     "whole-fits": whole_fits,
     "aggregation": aggregation,
     "common-start": common_start,
+    "neural": neural,
 }
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -16,12 +16,12 @@ from torch.autograd import forward_ad
 
 from ..routing import Routing
 from ..routing.select import count
-from .memory import empty_like
 from .mixing import combined_pairs
 from .two_layer import TwoLayer, plain_two_layer
 
 # oneDNN compiles a kernel for every new number of rows in half precision, which costs more than
-# the product: numbers of rows are rounded up to this multiple
+# the product: numbers of rows are rounded up to this multiple, and large ones to a 32nd of
+# the next power of two, so that few of them occur
 HALF_ROWS = 32
 
 
@@ -122,22 +122,27 @@ def combined(outputs: Tensor, pairs: Pairs, weight: Tensor | None = None) -> Ten
 class Spans:
     """Rows of each expert among the sorted pairs.
 
-    In half precision the products of an expert take some rows of the next one too, so that their
-    number is a multiple of `HALF_ROWS`; experts go in ascending order, so that what is written
-    over is what comes later.
+    In half precision the products of an expert take some rows of the next ones too, so that their
+    number is one of few; experts go in ascending order, so that what is written over is what
+    comes later.
     """
 
     def __init__(self, pairs: Pairs, dtype: torch.dtype):
-        self.multiple = HALF_ROWS if dtype in (torch.bfloat16, torch.float16) else 1
-        self.n_padded = len(pairs.unit) + self.multiple - 1
+        self.rounds = dtype in (torch.bfloat16, torch.float16)
         self.counts = pairs.counts
         self.largest = self.padded(max(pairs.counts, default=0))
+        self.behind = max((self.padded(n) - n for n in pairs.counts), default=0)
+        self.n_padded = len(pairs.unit) + self.behind
         self.unit = pairs.unit
-        if self.multiple > 1:
-            self.unit = torch.cat([pairs.unit, pairs.unit.new_zeros(self.multiple - 1)])
+        if self.behind:
+            self.unit = torch.cat([pairs.unit, pairs.unit.new_zeros(self.behind)])
 
     def padded(self, n: int) -> int:
-        return -(-n // self.multiple) * self.multiple
+        """The number of rows that are computed for an expert with n."""
+        if not self.rounds:
+            return n
+        multiple = max(HALF_ROWS, 2 ** max(n - 1, 0).bit_length() // 32)
+        return -(-n // multiple) * multiple
 
     def __iter__(self):
         """Expert, first row, number of rows, and that number rounded up, of those with rows."""
@@ -176,7 +181,7 @@ def _size_of_z(experts: TwoLayer, spans: Spans) -> int:
     """Numbers in the first products of all experts, the rows behind the last included."""
     widths = experts.widths or [experts.widest] * len(spans.counts)
     rows = sum(n * h for n, h in zip(spans.counts, widths))
-    return experts.n_parts * (rows + (spans.multiple - 1) * experts.widest)
+    return experts.n_parts * (rows + spans.behind * experts.widest)
 
 
 class _Backward:
@@ -191,7 +196,7 @@ class _Backward:
         self.spans = Spans(pairs, x.dtype)
         self.to_x, self.to_weight, *self.to_tensors = wanted
         self.grads = [
-            empty_like(tensor) if tensor is not None and want else None
+            torch.empty_like(tensor) if tensor is not None and want else None
             for tensor, want in zip(experts.tensors, self.to_tensors)
         ]
         self.places = experts.with_tensors(
