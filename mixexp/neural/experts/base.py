@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ..routing import Routing
+from .merging import merged_by_unit
 from .mixing import mixed_by_gathering
 
 
@@ -18,6 +20,9 @@ class ExpertBank(nn.Module, ABC):
     ----------
     n_experts, dim, out_dim : int
     """
+
+    # whether every parameter has the experts first, so that a sum over experts is an expert
+    mergeable: ClassVar[bool] = False
 
     def __init__(self, n_experts: int, dim: int, out_dim: int):
         super().__init__()
@@ -50,6 +55,13 @@ class ExpertBank(nn.Module, ABC):
         and gradients.
         """
         return mixed_by_gathering(self, x, routing)
+
+    def mix_merged(self, x: Tensor, routing: Routing) -> Tensor:
+        """Outputs of each unit's merged expert, shape (T, out_dim).
+
+        The merged expert has the parameters ``sum_e weight_te theta_e``; for a `mergeable` bank.
+        """
+        return merged_by_unit(self, x, routing)
 
     def every(self, x: Tensor) -> Tensor:
         """All experts on all rows, shape (E, T, out_dim): the dense reference."""

@@ -11,6 +11,7 @@ from ..routing import Routing
 from .activations import Activated, Gated, Hidden
 from .base import ExpertBank
 from .fused import fused_mix, takes_fast_path
+from .merging import merged_two_layer
 from .two_layer import TwoLayer, plain_two_layer
 
 
@@ -64,6 +65,9 @@ class TwoLayerExperts(ExpertBank):
             return fused_mix(x, routing, self.weights)
         return super().mix(x, routing)
 
+    def mix_merged(self, x: Tensor, routing: Routing) -> Tensor:
+        return merged_two_layer(self.weights, x, routing)
+
 
 class FeedForwardExperts(TwoLayerExperts):
     """Experts ``act(x W1_e + b1_e) W2_e + b2_e`` with stacked weights.
@@ -82,6 +86,8 @@ class FeedForwardExperts(TwoLayerExperts):
     Shazeer et al., "Outrageously large neural networks", 2017; So et al., "Primer", 2021, for the
     squared ReLU.
     """
+
+    mergeable = True
 
     def __init__(
         self,
@@ -116,6 +122,8 @@ class GatedExperts(TwoLayerExperts):
     ----------
     Shazeer, "GLU variants improve transformer", 2020; Jiang et al., "Mixtral of experts", 2024.
     """
+
+    mergeable = True
 
     def __init__(
         self,

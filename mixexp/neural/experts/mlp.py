@@ -40,6 +40,8 @@ class MLPExperts(ExpertBank):
     fewer weights between hidden layers than one network of width d.
     """
 
+    mergeable = True
+
     def __init__(
         self,
         n_experts: int,

@@ -76,7 +76,7 @@ class LayerProbe:
         def route(inputs: RoutingInputs) -> Routing:
             routing = type(layer).route(layer, inputs)
             if self.n_rows and inputs.n_units % self.n_rows == 0:
-                y = layer.combine(inputs.x, routing)
+                y = layer.combine(inputs.x, routing, layer.items(inputs))
                 self.records.append(_record(name, layer, inputs.x, y, routing, self.n_rows))
             return routing  # where units are not the rows' own nothing can be told
 
