@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._persistence import PersistenceError, load_tree, save_tree
 from .._validation import check_weight
 from ..em.params import MoEParams
+from ..estimators._scoring import source_given, summed
 from ..experts import GaussianExpert, GLMParams, MultinomialExpert, MultinomialParams
 from ..gates import SoftmaxGate, SoftmaxParams
 
@@ -82,9 +84,9 @@ class LocalFit:
         ----------
         model : fitted MoERegressor or MoEClassifier
             With a softmax gate, and Gaussian experts on the identity link or multinomial ones.
-        X : array-like (n, p) or None
-            Rows of the partition: their mean and covariance are added, so that the centre can
-            draw a support without seeing a row.
+        X : array-like (n, p), dataset or Dask collection, or None
+            Rows of the partition, of a dataset by one reading of its blocks: their mean and
+            covariance are added, so that the centre can draw a support without seeing a row.
         sample_weight : array-like (n,) or None
             Weights of these rows: those of the fit. A weight of 2 equals the row twice.
 
@@ -117,7 +119,7 @@ class LocalFit:
             classes=getattr(model, "classes_", None),
             n_outputs=int(model._n_outputs),
             status=model.status_.name,
-            moments=None if X is None else _moments(model._rows(X).X, sample_weight),
+            moments=None if X is None else _moments_of(model, X, sample_weight),
         )
 
     @property
@@ -267,6 +269,28 @@ def family_of_result(gate, expert) -> str:
                     "pooled sample of the rows with it."
                 )
     return family
+
+
+def _moments_of(model, X, weight) -> Moments:
+    """Of rows in memory, or of those of a dataset."""
+    source = source_given(X, None, "LocalFit.of", weight=weight)
+    if source is None:
+        return _moments(model._rows(X).X, weight)
+    return summed(source, functools.partial(_of_block, model), _merged)[1]
+
+
+def _of_block(model, X, block, weight):
+    total = float(len(X) if weight is None else weight.sum())
+    return total, _moments(model._rows(X).X, weight)
+
+
+def _merged(left, right):
+    """The moments of both, each with its total weight (Chan, Golub and LeVeque, 1983)."""
+    (n, one), (m, other) = left, right
+    gap, share = other.mean - one.mean, m / (n + m)
+    within = (1 - share) * one.covariance + share * other.covariance
+    between = share * (1 - share) * np.outer(gap, gap)
+    return n + m, Moments(one.mean + share * gap, within + between)
 
 
 def _moments(X, weight) -> Moments:

@@ -31,6 +31,8 @@ from ..em.regular import is_regular
 from ..em.summary import certainty
 from ..em.threads import single_threaded_blas
 from ..estimators._saving import known_classes
+from ..estimators._scoring import source_given
+from ..estimators._scoring import summed as over_blocks
 from ..inference.coordinates import coordinates
 from ..inference.information import Information
 from ..inference.information import information as summed
@@ -91,7 +93,7 @@ class LocalStatistics(NamedTuple):
         return found
 
 
-def local_statistics(model, X, y, sample_weight=None, *, information=True) -> LocalStatistics:
+def local_statistics(model, X, y=None, sample_weight=None, *, information=True) -> LocalStatistics:
     """What a partition returns when the centre asks about ``model``.
 
     Parameters
@@ -99,7 +101,8 @@ def local_statistics(model, X, y, sample_weight=None, *, information=True) -> Lo
     model : fitted MoERegressor or MoEClassifier
         As `aggregate` or `refine` returned it, or loaded from its file.
     X, y, sample_weight
-        Rows of the partition.
+        Rows of the partition; or X a dataset that holds them, such as a `FileDataset`, or Dask
+        collections: their blocks are read once.
     information : bool, default=True
         False leaves out score and information, which cost most of the pass: `refine` can then take
         a step of EM, and there are no standard errors.
@@ -109,6 +112,12 @@ def local_statistics(model, X, y, sample_weight=None, *, information=True) -> Lo
     LocalStatistics
     """
     check_is_fitted(model)
+    source = source_given(X, y, "local_statistics", weight=sample_weight)
+    if source is not None:
+        function = functools.partial(_of_block, model, information)
+        return over_blocks(source, function, functools.partial(_both, model))
+    if y is None:
+        raise ValueError("local_statistics needs y beside X, or a dataset that holds the target.")
     inner, params = model._model_, model._params_
     rows = model._batch(X, y, sample_weight)
     with single_threaded_blas():
@@ -123,6 +132,19 @@ def local_statistics(model, X, y, sample_weight=None, *, information=True) -> Lo
         summed(inner, params, rows) if information else None,
         point_of(model),
     )
+
+
+def _of_block(model, information, X, block, weight):
+    """The statistics of a block of a dataset."""
+    extra = [name for name in ("offset", "exposure", "trials") if getattr(block, name) is not None]
+    if extra or block.y is None:
+        got = f"with {extra[0]}" if extra else "without the target (target=)"
+        raise ValueError(f"local_statistics takes X, y and weights; got a dataset {got}.")
+    return local_statistics(model, X, block.y, weight, information=information)
+
+
+def _both(model, one, other):
+    return add([one, other], model)._replace(point=one.point)
 
 
 @single_threaded_blas()

@@ -62,7 +62,7 @@ class Preparation(NamedTuple):
     def __call__(self, block: Block) -> Rows:
         X = checked_columns(block, self.names)
         y, own_weight = self._target(block)
-        weight = _weights(block)
+        weight = checked_weight(block)
         if own_weight is not None:
             weight = own_weight if weight is None else weight * own_weight
         everywhere = np.arange(len(X))
@@ -167,7 +167,8 @@ def checked_columns(block: Block, names) -> np.ndarray:
     return X
 
 
-def _weights(block):
+def checked_weight(block: Block) -> np.ndarray | None:
+    """Weights of the rows, or an error that names the row; None where all are 1."""
     if block.weight is None:
         return None
     weight = numbers(block, "weight", block.weight)

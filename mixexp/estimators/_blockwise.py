@@ -142,21 +142,21 @@ def _values(dataset, function, takes, settings):
     for block in read_ahead(dataset):
         try:
             checked_columns(block, names)
-            yield function(_frame(dataset, block), **_inputs(block, takes), **settings)
+            yield function(
+                framed(dataset.feature_names, block), **inputs_of(block, takes), **settings
+            )
         except PlacedError:
             raise
         except ValueError as error:
             raise ValueError(f"{block.place}: {error}") from error
 
 
-def _frame(dataset, block: Block):
-    """X of the block with the names of its columns."""
-    if dataset.feature_names is None:
-        return block.X
-    return pd.DataFrame(block.X, columns=dataset.feature_names, copy=False)
+def framed(names, block: Block):
+    """X of the block with the names of its columns, where it has any."""
+    return block.X if names is None else pd.DataFrame(block.X, columns=names, copy=False)
 
 
-def _inputs(block: Block, takes) -> dict[str, Any]:
+def inputs_of(block: Block, takes) -> dict[str, Any]:
     """What a method takes of a block besides X."""
     inputs = {name: getattr(block, name) for name in ("offset", "exposure", "trials")}
     given = {name: value for name, value in inputs.items() if value is not None and name in takes}

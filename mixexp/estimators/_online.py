@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 
 from .._component import GATES, resolve
-from .._validation import check_weight, refuse_dataset
+from .._validation import check_weight
 from ..em.driver import EM
 from ..em.online import OnlineState, first_state, online_step
 from ..em.online_em import OnlineEM, check_learns_online
@@ -16,6 +17,8 @@ from ..em.regular import is_regular
 from ..em.rows import Rows
 from ..em.status import Status
 from ..em.summary import FitSummary, counts
+from ..sources import Source
+from ..sources.aligned import is_dask
 from ._settings import resolve_expert, silent_rows
 
 
@@ -37,7 +40,14 @@ class OnlineMixin:
 
     def _partial_fit(self, X, y, sample_weight, **inputs):
         """One online step; the first batch is fitted on its own, from many starts."""
-        refuse_dataset(X, "partial_fit")
+        if is_dask(X) or isinstance(X, Source | str | os.PathLike):
+            given = f"the path {os.fspath(X)!r}" if isinstance(X, str | os.PathLike) else None
+            raise ValueError(
+                f"partial_fit takes one batch of rows in memory; got {given or type(X).__name__}. "
+                "For epochs over the blocks of a dataset use fit with solver=OnlineEM(); or give "
+                "its blocks one by one: for block in dataset.blocks(): "
+                "model.partial_fit(block.X, block.y, sample_weight=block.weight)."
+            )
         self._check_online()
         if not hasattr(self, "_online_"):
             self._fit(X, y, sample_weight, **inputs)

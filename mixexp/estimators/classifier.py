@@ -18,6 +18,7 @@ from ._base import BaseMoE
 from ._blocked import Codes, Labels, codes_among
 from ._lazy import lazy, single
 from ._online import learns_online
+from ._scoring import accuracy_over, source_given
 from ._settings import resolve_expert
 
 MOST_ENTRIES = 2e6  # of the information between classes: many starts hold it at once
@@ -152,8 +153,17 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
             )
         return self._fit(X, y, sample_weight, groups=groups, **inputs)
 
+    def score(self, X, y=None, sample_weight=None):
+        """Share of the rows, by weight, whose class is predicted.
+
+        X may be a dataset that holds the target, such as a `FileDataset`, or Dask collections: it
+        is then a sum over their blocks.
+        """
+        source = source_given(X, y, "score", weight=sample_weight)
+        return super().score(X, y, sample_weight) if source is None else accuracy_over(self, source)
+
     @available_if(learns_online)
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(self, X, y=None, classes=None, sample_weight=None):
         """One step of online EM on a mini-batch; see `MoERegressor.partial_fit`.
 
         Parameters

@@ -14,6 +14,7 @@ from ._base import BLOCK, BaseMoE
 from ._lazy import lazy
 from ._online import learns_online
 from ._risk import RiskMixin
+from ._scoring import r2_over, source_given
 from ._settings import check_multi_output
 from .intervals import Intervals
 
@@ -178,7 +179,9 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
         return self._fit(X, y, sample_weight, **inputs)
 
     @available_if(learns_online)
-    def partial_fit(self, X, y, sample_weight=None, *, offset=None, exposure=None, trials=None):
+    def partial_fit(
+        self, X, y=None, sample_weight=None, *, offset=None, exposure=None, trials=None
+    ):
         """One step of online EM on a mini-batch.
 
         The first call fits its batch from many starts and fixes the standardisation, so it
@@ -242,9 +245,16 @@ class MoERegressor(RegressorMixin, RiskMixin, BaseMoE):
         inputs = {"offset": offset, "exposure": exposure, "trials": trials}
         return self._predictive(X, lambda parts, rows: predictive.mean(parts), inputs)
 
-    def score(self, X, y, sample_weight=None, *, offset=None, exposure=None, trials=None):
-        """Coefficient of determination of `predict`, with the row-wise inputs of the rows."""
+    def score(self, X, y=None, sample_weight=None, *, offset=None, exposure=None, trials=None):
+        """Coefficient of determination of `predict`, with the row-wise inputs of the rows.
+
+        X may be a dataset that holds the target, such as a `FileDataset`, or Dask collections: it
+        is then a sum over their blocks.
+        """
         inputs = {"offset": offset, "exposure": exposure, "trials": trials}
+        source = source_given(X, y, "score", weight=sample_weight, **inputs)
+        if source is not None:
+            return r2_over(self, source)
         # only what is given: a subclass whose predict takes X alone can then be scored
         given = {name: values for name, values in inputs.items() if values is not None}
         predicted = self.predict(X, **given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from mixexp.selection.study.checkpoint import ChainFolder, describe
 from mixexp.selection.study.comparable import check_comparable
 from mixexp.selection.study.following import Step, paths
 from mixexp.selection.study.result import StudyResult
+from mixexp.sources import Source
 from mixexp.sources.aligned import is_dask
 
 Progress = Callable[[int, int, str], None]
@@ -114,7 +116,7 @@ class SelectionStudy(Component):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         *,
         offset: Any = None,
@@ -148,6 +150,14 @@ class SelectionStudy(Component):
             If no cell of the grid could be fitted; the message is that of the first fit. Before
             any fit: if the log-likelihoods of the grid cannot be compared.
         """
+        if isinstance(X, Source | str | os.PathLike):
+            given = f"the path {os.fspath(X)!r}" if isinstance(X, str | os.PathLike) else None
+            raise ValueError(
+                f"SelectionStudy.fit needs rows in memory; got {given or type(X).__name__}. Study "
+                "a sample of the rows, and fit all of them with what it chose: "
+                "MoERegressor(study.best_params_['n_experts'], start=study.best_estimator_)"
+                ".fit(FileDataset(path, target=...))."
+            )
         if is_dask(X) and self.cv:
             raise ValueError(
                 "Folds need rows in memory; got Dask collections. Set cv=None and choose by an "
