@@ -22,6 +22,7 @@ from .paths import paths
 from .processes import processes, small_problems
 from .slopes import slopes
 from .stream import stream
+from .tabular import tabular
 from .whole_fits import whole_fits
 
 SECTIONS = {
@@ -39,7 +40,9 @@ SECTIONS = {
     "aggregation": aggregation,
     "common-start": common_start,
     "neural": neural,
+    "tabular": tabular,
 }
+LONG = ("tabular",)  # sections with a long version
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -56,11 +59,13 @@ def show(line):
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller sizes: about two minutes")
+    parser.add_argument("--full", action="store_true", help="the long version of tabular: hours")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     arguments = parser.parse_args()
     lines = []
     for name in arguments.only:
-        for line in SECTIONS[name](arguments.quick):
+        long = {"full": True} if arguments.full and name in LONG else {}
+        for line in SECTIONS[name](arguments.quick, **long):
             show(line)
             lines.append(line._asdict() | {"meets": line.meets})
     RESULTS.mkdir(exist_ok=True)
