@@ -50,6 +50,8 @@ ARGUMENTS: dict[str, dict] = {
     "conditional": {"n_tasks": N_TASKS},
     "task": {"n_tasks": N_TASKS},
     "callable": {"rule": Sized(lambda n_experts: lambda x: torch.relu(x[:, :n_experts] + 0.5))},
+    "dselect_k": {"init_std": 0.5},  # some bits saturated, some not
+    "comet": {"init_std": 0.5},
 }
 # Further settings of registered routers, each a case of its own: (name, suffix) -> arguments.
 VARIANTS: dict[tuple[str, str], dict] = {
@@ -107,6 +109,18 @@ VARIANTS: dict[tuple[str, str], dict] = {
     },
     ("callable", "module"): {"rule": Sized(_softmax_of_context), "field": "context", "k": 2},
     ("dense", "threshold"): {"inference": "threshold", "threshold": 0.15, "bias": True},
+    ("dselect_k", "three"): {"k": 3, "gamma": 2.0},
+    ("dselect_k", "static"): {"conditioned": False},
+    ("comet", "one"): {"k": 1, "gamma": 0.5},
+    ("sinkhorn", "two"): {"k": 2, "score": "softmax", "bias": True},
+    ("sinkhorn", "all"): {"k": N_EXPERTS},
+    ("expert_choice", "sequence"): {"scope": "sequence"},
+    ("expert_choice", "all"): {"capacity_factor": float(N_EXPERTS)},
+    ("expert_choice", "capped"): {"max_experts": 2, "capacity_factor": 1.5, "bias": True},
+    ("expert_choice", "capped_sequence"): {"max_experts": 3, "scope": "sequence"},
+    ("soft", "three"): {"slots_per_expert": 3, "normalize": True},
+    ("token_mixing", "pairs"): {"group_size": 2, "learn_temperature": True},
+    ("token_mixing", "alone"): {"group_size": 1},
 }
 
 
@@ -184,4 +198,6 @@ def table(routing) -> torch.Tensor:
     parts = [dense, chosen]
     if routing.residual is not None:
         parts.append(routing.residual[:, None])
+    if routing.dispatch is not None:
+        parts.append(routing.replace(weight=routing.dispatch).weights())
     return torch.cat(parts, 1).detach()

@@ -12,10 +12,13 @@ from .base import (
     seen_logits,
 )
 from .broadcast import BroadcastUncertain
+from .comet import COMETRouter
 from .conditional import ConditionalRouter, TaskRouter
 from .dense import DenseRouter
 from .dense_to_sparse import DenseToSparseRouter
 from .distilled import DistilledRouter
+from .dselect_k import DSelectKRouter
+from .expert_choice import ExpertChoiceRouter
 from .external import CallableRouter
 from .gumbel import GumbelRouter
 from .inputs import Clock, MissingRoutingInputError, RoutingInputs
@@ -25,9 +28,12 @@ from .noisy_top_k import NoisyTopKRouter
 from .pinned import PinnedRouter
 from .random_choice import RandomRouter
 from .relu import ReLURouter
+from .sinkhorn import SinkhornRouter
+from .soft import SoftRouter
 from .sparse_mixer import SparseMixerRouter
 from .stats import RoutingStats
 from .token_id import TokenIdRouter
+from .token_mixing import TokenMixingRouter
 from .top_k import SwitchRouter, TopKRouter
 from .top_p import TopPRouter
 
@@ -45,6 +51,9 @@ __all__ = [
     "ConditionalRouter",
     "DenseRouter",
     "DenseToSparseRouter",
+    "COMETRouter",
+    "DSelectKRouter",
+    "ExpertChoiceRouter",
     "GumbelRouter",
     "MissingRoutingInputError",
     "NoVisibleExpertError",
@@ -57,7 +66,10 @@ __all__ = [
     "RoutingInputs",
     "RoutingStats",
     "SparseMixerRouter",
+    "SinkhornRouter",
+    "SoftRouter",
     "SwitchRouter",
+    "TokenMixingRouter",
     "TaskRouter",
     "TokenIdRouter",
     "TopKRouter",
