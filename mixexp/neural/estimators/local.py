@@ -146,8 +146,8 @@ class LocalExpertRegressor(RegressorMixin, BaseLocalExpert):
 
     References
     ----------
-    "Low-cost customisation of machine-learned models by a local expert and a gate": the global
-    expert, local expert and gate scheme (GE, LE, GN).
+    "A mixture of expert approach for low-cost customization of deep neural networks", 2018: global
+    expert, local expert and gating network.
 
     Examples
     --------

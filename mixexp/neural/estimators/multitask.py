@@ -44,7 +44,8 @@ class MultiTaskMoERegressor(RegressorMixin, BaseMultiTaskMoE):
     References
     ----------
     Ma et al., "Modeling task relationships in multi-task learning with multi-gate
-    mixture-of-experts", 2018; Ye and Xu, "TaskExpert", 2023, for gates that see the task.
+    mixture-of-experts", 2018; "Sparsely activated mixture-of-experts are robust multi-task
+    learners", 2022, for tasks that are added.
 
     Examples
     --------
