@@ -219,7 +219,8 @@ def test_gradients_are_those_of_the_function(case, training) -> None:
     if not weights(x, *values).requires_grad:
         assert not router.flags(training).trainable
         return
-    assert torch.autograd.gradcheck(weights, (x, *values), eps=1e-6, atol=1e-6)
+    torch.manual_seed(0)
+    assert torch.autograd.gradcheck(weights, (x, *values), eps=1e-6, atol=1e-6, fast_mode=True)
 
 
 @every_router
