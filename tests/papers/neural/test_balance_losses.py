@@ -91,7 +91,7 @@ def test_the_parameter_penalty_saves_parameters() -> None:
     """HMoE (Wang et al., 2024): against plain balance of the same experts at the same weight.
 
     Less than half of the parameters are used. The published lower loss does not show here, where
-    no row is easier than another: the error rises by about a sixth.
+    no row is easier than another: the error rises by about a fifth.
     """
     penalised = torch.tensor([sized(parameter_penalty_loss, seed) for seed in SEEDS])
     balanced = torch.tensor([sized(lambda s, _: load_balancing_loss(s), seed) for seed in SEEDS])
