@@ -72,7 +72,7 @@ def build_router(router, dim: int, n_experts: int, *, first: bool = True) -> Rou
     if isinstance(router, str):
         if router not in ROUTERS:
             raise ValueError(f"router {router!r} is unknown; known are {sorted(ROUTERS)}.")
-        made = ROUTERS[router](dim, n_experts)
+        made = _by_name(router, dim, n_experts)
     elif isinstance(router, Router):
         made = copy.deepcopy(router)
     elif isinstance(router, (type, functools.partial)) or callable(router):
@@ -93,10 +93,22 @@ def build_router(router, dim: int, n_experts: int, *, first: bool = True) -> Rou
     lacking = made.needs - (GIVEN - {"state"} if first else GIVEN)
     if lacking:
         raise ValueError(
-            f"{type(made).__name__} routes by {sorted(lacking)}, which rows of a table do not have "
-            f"{'before the first layer' if 'state' in lacking else ''}. Use another router."
+            f"{type(made).__name__} routes by {sorted(lacking)}, which rows of a table do not have"
+            + (" before the first layer" if "state" in lacking else "")
+            + ". Use another router."
         )
     return made
+
+
+def _by_name(name: str, dim: int, n_experts: int) -> Any:
+    """The router of a registered name, where that needs nothing but its size."""
+    try:
+        return ROUTERS[name](dim, n_experts)
+    except (TypeError, AttributeError) as error:
+        raise TypeError(
+            f"router={name!r} needs more than (dim, n_experts): {error}. Give "
+            f"functools.partial({ROUTERS[name].__name__}, ...) or an instance."
+        ) from error
 
 
 class TabularMoE(nn.Module):

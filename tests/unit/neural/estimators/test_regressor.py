@@ -208,6 +208,8 @@ def test_an_instance_of_a_router_is_copied_and_never_trained() -> None:
     ("router", "error", "text"),
     [
         ("tok_p", ValueError, "known are"),
+        ("task", TypeError, "functools.partial"),
+        ("soft", ValueError, "routes by .*segment.*do not have. Use"),
         (TopKRouter(3, 2), ValueError, "dim=3 and n_experts=2; this layer needs dim=10"),
         (functools.partial(TopKRouter, level="task"), ValueError, "task_id"),
         (lambda dim, n_experts: 3, TypeError, "router must be"),
