@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._persistence import digest
 from . import wide, working_set
 from .annealing import annealed
 from .approached import approached_start, led, settled
 from .arranged import arranged_start
 from .assigned import assigned_start
-from .checkpoint import Checkpoint, fingerprint
+from .checkpoint import START, Checkpoint, fingerprint, named_settings
 from .coarse import coarse_start
 from .contained import Inside, contained_optima, contained_start
 from .driver import EM
@@ -246,11 +245,16 @@ def _checkpoint(model, rows, solver, start, seed, given):
         for name, value in solver.get_params().items()
         if name not in ("checkpoint", "checkpoint_every", "resume", "max_passes")
     }
-    parts = model._replace(scaling=None)  # which the rows determine
-    begin = [model.pack(stack([params])) for params in given]
-    description = digest([parts, settings, start, seed, begin])
-    mark = fingerprint(rows, description)
-    return Checkpoint(solver.checkpoint, solver.checkpoint_every, mark)
+    parts = model._asdict()
+    del parts["scaling"]  # which the rows determine
+    parts["n_experts"], parts["random_state"] = parts.pop("K"), seed
+    parts["start"] = start
+    for number, params in enumerate(given):
+        parts[f"{START} {number}"] = model.pack(stack([params]))
+    # first, since other rows are the usual cause
+    named = {"the rows": [fingerprint(rows, ""), "values"]}
+    named |= named_settings({**parts, **{f"solver.{name}": v for name, v in settings.items()}})
+    return Checkpoint(solver.checkpoint, solver.checkpoint_every, named)
 
 
 def _watch(checkpoint, found, model, callback):

@@ -163,12 +163,38 @@ OTHER = {
 }
 
 
+DIFFERENT = {  # the only things that the error names
+    "data": r"the rows \(other values\)",
+    "target": r"the rows \(other values\)",
+    "weights": r"the rows \(other values\)",
+    "offset": r"the rows \(other values\)",
+    "number of experts": r"n_experts \(2 there and 3 here\).*",
+    "gate": r"gate \(SoftmaxGate there and ConstantGate here\).*",
+    "columns": r"gate_columns \(\[0, 1\] there and \[0\] here\).*",
+    "tolerance": r"solver.tol \(1e-12 there and 1e-05 here\)",
+    "start": r"parameters of start 0 \(other values\)",
+}
+
+
 @pytest.mark.parametrize("what", OTHER)
 def test_the_checkpoint_of_another_fit_is_refused(tmp_path, what):
     path = tmp_path / "c"
     model(path).fit(*data())
-    with pytest.raises(ValueError, match="belongs to a fit of other data or settings"):
+    said = f"belongs to a fit of other data or settings; these differ: {DIFFERENT[what]}. Delete it"
+    with pytest.raises(ValueError, match=said):
         OTHER[what](path, *data())
+
+
+def test_settings_of_parts_are_named_with_both_values(tmp_path):
+    path, (X, y) = tmp_path / "c", data()
+    start = (np.arange(120) % 5 < 2).astype(int)
+    ridge = {s: GaussianExpert(penalty=L2(s)) for s in (0.1, 0.2)}
+    first = MoERegressor(2, expert=ridge[0.1], start=start, solver=EM(checkpoint=path))
+    first.fit(X, y)
+    said = r"these differ: expert.penalty.alpha \(0.1 there and 0.2 here\); solver.acceleration"
+    other = EM(checkpoint=path, acceleration=4)
+    with pytest.raises(ValueError, match=said):
+        first.set_params(expert=ridge[0.2], solver=other).fit(X, y)
 
 
 def test_resume_false_begins_anew(tmp_path):
