@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -75,8 +75,7 @@ class BankList(ExpertBank):
 
     def _ranges(self):
         """First expert of each bank, and the first one after it."""
-        sizes = torch.tensor([0, *(bank.n_experts for bank in self.banks)])
-        return pairwise(sizes.cumsum(0).tolist())
+        return pairwise(accumulate((bank.n_experts for bank in self.banks), initial=0))
 
 
 def _part(routing: Routing, span: slice, first: int, n_experts: int) -> Routing:

@@ -66,4 +66,5 @@ class ExpertBank(nn.Module, ABC):
     def every(self, x: Tensor) -> Tensor:
         """All experts on all rows, shape (E, T, out_dim): the dense reference."""
         rows = x.repeat(self.n_experts, 1)
-        return self(rows, [len(x)] * self.n_experts).view(self.n_experts, len(x), self.out_dim)
+        n = x.shape[0]
+        return self(rows, [n] * self.n_experts).view(self.n_experts, n, self.out_dim)

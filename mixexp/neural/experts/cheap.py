@@ -28,7 +28,7 @@ class ZeroExperts(ExpertBank):
         super().__init__(n_experts, dim, dim if out_dim is None else out_dim)
 
     def forward(self, rows: Tensor, counts: list[int]) -> Tensor:
-        return rows.new_zeros(len(rows), self.out_dim)
+        return rows.new_zeros(rows.shape[0], self.out_dim)
 
     def mix(self, x: Tensor, routing: Routing) -> Tensor:
         return x.new_zeros(routing.n_units, self.out_dim)
@@ -82,11 +82,9 @@ class ConstantExperts(ExpertBank):
         self.share = nn.Parameter(torch.empty(n_experts, dim, 2).normal_(std=dim**-0.5))
 
     def forward(self, rows: Tensor, counts: list[int]) -> Tensor:
-        shares = self.share.unbind(0)
-        parts = [
-            torch.softmax(part @ shares[e], -1)
-            for e, part in enumerate(split_rows(rows, counts))
-        ]  # fmt: skip
-        own, constant = torch.cat(parts).unsqueeze(-1).unbind(1)
-        sizes = torch.tensor(counts, device=rows.device)
-        return own * rows + constant * torch.repeat_interleave(self.vector, sizes, 0)
+        shares, vectors = self.share.unbind(0), self.vector.unbind(0)
+        outputs = []
+        for e, part in enumerate(split_rows(rows, counts)):
+            own, constant = torch.softmax(part @ shares[e], -1).unsqueeze(-1).unbind(1)
+            outputs.append(own * part + constant * vectors[e])
+        return torch.cat(outputs)

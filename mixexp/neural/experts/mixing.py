@@ -15,6 +15,35 @@ def mixed_by_gathering(bank, x: Tensor, routing: Routing) -> Tensor:
     return combined(outputs, routing)
 
 
+def mixed_densely(bank, x: Tensor, routing: Routing) -> Tensor:
+    """Every expert on every row, weighted: of fixed shapes, at the cost of all experts."""
+    if routing.slot_expert is None:
+        weights = routing.weights().to(x.dtype)
+        return torch.einsum("te,etd->td", weights, bank.every(x).to(x.dtype))
+    every = bank.every(expert_rows(x, routing))
+    place = torch.arange(len(routing.slot_expert), device=x.device)
+    return combined(every[routing.slot_expert, place], routing)
+
+
+@torch.compiler.disable
+def mixed_outside_graph(bank, x: Tensor, routing: Routing) -> Tensor:
+    """The bank's own way, run as it is between two compiled graphs."""
+    return bank.mix(x, routing)
+
+
+def mixed(bank, x: Tensor, routing: Routing) -> Tensor:
+    """The bank's own way, or what tracing allows.
+
+    Numbers of rows by expert are data, and no graph of fixed shapes holds products that depend on
+    them. `torch.export` therefore records the dense sum; `torch.compile` breaks its graph.
+    """
+    if torch.compiler.is_exporting():
+        return mixed_densely(bank, x, routing)
+    if torch.compiler.is_compiling():
+        return mixed_outside_graph(bank, x, routing)
+    return bank.mix(x, routing)
+
+
 def expert_rows(x: Tensor, routing: Routing) -> Tensor:
     """Rows for the experts, sorted by expert: units, or mixtures of units in slots."""
     if routing.slot_expert is None:

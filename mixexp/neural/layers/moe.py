@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..experts import ExpertBank, FeedForwardExperts, GatedExperts
 from ..experts.merging import check_mergeable, merged_by_item
+from ..experts.mixing import mixed
 from ..routing import Clock, Router, RouterFlags, Routing, RoutingInputs, TopKRouter
 from .base import RoutedLayer, places
 from .dense import FeedForward
@@ -25,6 +26,12 @@ class MoELayer(RoutedLayer):
 
     No unit is dropped unless a limiter is given. Nothing is stored on the module in a forward
     pass: routings go to the caller's `RoutingTrace`.
+
+    How many rows an expert gets is known only when it runs, and a graph of fixed shapes cannot
+    hold products of such sizes. `torch.export` records the dense sum over all experts instead:
+    the same values, from one program for all batch sizes, at the cost of every expert for every
+    unit. `torch.compile` breaks the graph at the experts and runs them as without it;
+    ``fullgraph=True`` is refused by PyTorch.
 
     Parameters
     ----------
@@ -252,7 +259,7 @@ class MoELayer(RoutedLayer):
     def combine(self, x: Tensor, routing: Routing, items: Tensor | None = None) -> Tensor:
         """Outputs of shape (T, out_dim) for flattened units, their routing and `items`."""
         if self.combination == "outputs":
-            y = self.experts.mix(x, routing)
+            y = mixed(self.experts, x, routing)
         else:
             y = self._merged(x, routing, items)
         if routing.residual is not None:

@@ -153,7 +153,7 @@ def from_choices(
     order = stable_order(flat, n_experts)
     place = order if keep is None else place[order]
     by_unit = torch.empty_like(order)
-    by_unit[order] = torch.arange(len(order), device=order.device)
+    by_unit[order] = torch.arange(order.shape[0], device=order.device)
     unit, rank = place // max(k, 1), place % max(k, 1)
     return _assembled(
         inputs, n_experts, unit, flat[order], weights[order], rank == 0, probs, logits,

@@ -123,7 +123,7 @@ class RoutingInputs:
             )
         for name in PER_UNIT[1:]:
             field = getattr(self, name)
-            if field is not None and len(field) != len(self.x):
+            if field is not None and field.shape[0] != self.x.shape[0]:
                 raise ValueError(
                     f"RoutingInputs needs one entry of {name} for each of the {len(self.x)} units; "
                     f"got {len(field)}."
@@ -136,7 +136,8 @@ class RoutingInputs:
     @property
     def n_units(self) -> int:
         """T, padding included."""
-        return len(self.x)
+        # not len(x), which a tracer takes for a constant
+        return self.x.shape[0]
 
     @property
     def training(self) -> bool:

@@ -129,7 +129,7 @@ def collect(
         "n_dropped": weight.new_zeros(()),
     }
     counted = None if valid is None else valid.to(dtype)
-    number = weight.new_tensor(float(n_units)) if counted is None else counted.sum()
+    number = weight.new_full((), n_units) if counted is None else counted.sum()
     if probs is not None:
         sums |= _sums_of_probabilities(probs, logits, valid)
     if segment is not None:
