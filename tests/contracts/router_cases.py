@@ -121,6 +121,14 @@ VARIANTS: dict[tuple[str, str], dict] = {
     ("soft", "three"): {"slots_per_expert": 3, "normalize": True},
     ("token_mixing", "pairs"): {"group_size": 2, "learn_temperature": True},
     ("token_mixing", "alone"): {"group_size": 1},
+    ("product_key", "heads"): {"k": 2, "n_heads": 3, "key_dim": 3},
+    ("product_key", "one_head"): {"k": 2, "n_heads": 1, "query_norm": True},
+    ("product_key", "sigmoid"): {"k": 1, "n_heads": 2, "score": "sigmoid"},
+    ("hierarchical", "one_group"): {"n_groups": 1},
+    ("hierarchical", "several"): {"k_groups": Sized(lambda e: min(2, e)), "k_local": 1},
+    ("hierarchical", "uneven"): {"k_local": Sized(lambda e: min(3, e)), "shared_local": True},
+    ("recurrent", "normalised"): {"normalize": "sum", "hidden": 5},
+    ("activation_norm", "all"): {"k": N_EXPERTS, "normalize": "sum"},
 }
 
 

@@ -63,6 +63,16 @@ class ExpertBank(nn.Module, ABC):
         """
         return merged_by_unit(self, x, routing)
 
+    def probe(self, x: Tensor) -> Tensor:
+        """First activations of all experts for units of shape (T, dim), shape (T, E, r).
+
+        Read by routers that choose experts by how they respond; in the precision of ``x``.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has no probe. Use FactorizedExperts, a bank of two layers, or "
+            "a bank that defines probe(x)."
+        )
+
     def every(self, x: Tensor) -> Tensor:
         """All experts on all rows, shape (E, T, out_dim): the dense reference."""
         rows = x.repeat(self.n_experts, 1)

@@ -57,6 +57,16 @@ class TwoLayerExperts(ExpertBank):
         fixed = 0 if self.b2 is None else self.out_dim
         return torch.tensor([float(h * columns + fixed) for h in self.hidden_sizes])
 
+    def probe(self, x: Tensor) -> Tensor:
+        """First activations, before the map between the layers; all experts must have one width."""
+        if self._widths is not None:
+            raise NotImplementedError(
+                f"{type(self).__name__} has experts of different widths and no probe. Use experts "
+                "of one width, or FactorizedExperts."
+            )
+        first = torch.einsum("td,edh->teh", x, self.w1.to(x.dtype))
+        return first if self.b1 is None else first + self.b1.to(x.dtype)
+
     def forward(self, rows: Tensor, counts: list[int]) -> Tensor:
         return plain_two_layer(rows, counts, self.weights)
 

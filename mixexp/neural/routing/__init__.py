@@ -1,5 +1,6 @@
 """Routers: from units to a sparse assignment to experts."""
 
+from .activation_norm import ActivationNormRouter
 from .adaptive_top_k import AdaptiveTopKRouter
 from .assignment import Routing, expand, from_choices, from_mask
 from .base import (
@@ -21,12 +22,15 @@ from .dselect_k import DSelectKRouter
 from .expert_choice import ExpertChoiceRouter
 from .external import CallableRouter
 from .gumbel import GumbelRouter
+from .hierarchical import HierarchicalRouter
 from .inputs import Clock, MissingRoutingInputError, RoutingInputs
 from .limiter import CapacityLimiter
 from .masked import MaskedRouter, visible_by_frequency
 from .noisy_top_k import NoisyTopKRouter
 from .pinned import PinnedRouter
+from .product_key import ProductKeyRouter
 from .random_choice import RandomRouter
+from .recurrent import RecurrentRouter, RouterCell
 from .relu import ReLURouter
 from .sinkhorn import SinkhornRouter
 from .soft import SoftRouter
@@ -45,7 +49,12 @@ __all__ = [
     "PinnedRouter",
     "visible_by_frequency",
     "ROUTERS",
+    "ActivationNormRouter",
     "AdaptiveTopKRouter",
+    "HierarchicalRouter",
+    "ProductKeyRouter",
+    "RecurrentRouter",
+    "RouterCell",
     "CallableRouter",
     "Clock",
     "ConditionalRouter",
