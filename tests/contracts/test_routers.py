@@ -27,7 +27,16 @@ from .router_cases import (
     table,
 )
 
-every_router = pytest.mark.parametrize("case", case_ids())
+# Further settings of a router run with the slow suite, those of the commonest one at once.
+every_router = pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(
+            case, marks=[pytest.mark.slow] if "-" in case and not case.startswith("top_k-") else []
+        )
+        for case in case_ids()
+    ],
+)
 both_modes = pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 
 
