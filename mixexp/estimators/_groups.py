@@ -133,7 +133,7 @@ def check_within(groups: Groups, rows: Rows, gate_columns, names):
     if not varying:
         return
     at = int(np.argmax(_differs(rows.X, varying[0], order, first)))
-    low, high = (float(rows.X[[row[at]], varying[0]][0]) for row in (first, order))
+    low, high = (float(rows.X[int(row[at]), int(varying[0])]) for row in (first, order))
     constant = [str(names[j]) for j in gate_columns if j not in varying]
     allowed = f"gate_features={constant!r}" if constant else "gate='constant'"
     raise ValueError(

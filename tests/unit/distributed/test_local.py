@@ -102,7 +102,7 @@ def test_moments_take_the_weights_of_the_fit(regressor):
     assert_allclose(moments.covariance, np.cov(repeated, rowvar=False, bias=True))
     with pytest.raises(ValueError, match="got no X"):
         LocalFit.of(model, sample_weight=weight)
-    with pytest.raises(ValueError, match="non-zero"):
+    with pytest.raises(ValueError, match="zero"):
         LocalFit.of(model, X, np.zeros(300))
 
 
