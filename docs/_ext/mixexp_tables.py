@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from importlib import import_module
+from importlib import import_module, util
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
@@ -64,7 +66,59 @@ def _penalties() -> Iterator[list[str]]:
         yield [f"``{part.__name__}``", (part.__doc__ or "").strip().split("\n")[0]]
 
 
+def _of_tests(name: str):
+    """A module of the tests that describes what is tested."""
+    path = Path(__file__).resolve().parents[2] / "tests" / name
+    spec = util.spec_from_file_location(f"mixexp_docs_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(path)
+    module = util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def _routers() -> Iterator[list[str]]:
+    from mixexp.neural import ROUTERS
+
+    cases = _of_tests("contracts/router_cases.py")
+    yield ["Name", "Class", "What it is", "Needs", "Causal", "Alone", "Number varies", "Gradient"]
+    for name, cls in ROUTERS.items():
+        if not cls.__module__.startswith("mixexp."):
+            continue
+        router = cases.build(name)
+        modes = [router.flags(training) for training in (True, False)]
+        first = (cls.__doc__ or "").strip().split("\n\n")[0]
+        promises = [
+            _by_mode(*(getattr(mode, flag) for mode in modes))
+            for flag in ("causal", "batch_independent", "variable_k")
+        ]
+        gradient = "exact" if modes[0].differentiable else "estimated"
+        promises.append(gradient if modes[0].trainable else "none")
+        needs = ", ".join(sorted(router.needs)) or "x"
+        link = f":class:`~mixexp.neural.{cls.__name__}`"
+        yield [f"``{name}``", link, first, needs, *promises]
+
+
+def _by_mode(training: bool, prediction: bool) -> str:
+    """Where a promise holds."""
+    if training == prediction:
+        return "yes" if training else "no"
+    return "in training" if training else "in prediction"
+
+
+def _neural_papers() -> Iterator[list[str]]:
+    papers = _of_tests("papers/neural/papers.py").PAPERS
+    yield ["Paper", "Name here", "What the test shows", "Found"]
+    for paper in papers:
+        names = ", ".join(f"``{name}``" for name in paper.names)
+        shown = f"{paper.shows} (``{paper.test}``)"
+        yield [paper.title, names, shown, paper.found]
+
+
 TABLES = {
+    "routers": _routers,
+    "neural_papers": _neural_papers,
     "status": _statuses,
     "experts": _experts,
     "gates": _gates,
