@@ -68,10 +68,12 @@ sphinx_gallery_conf = {
 }
 
 
-def skip_request_methods(app, what, name, obj, skip, options):
-    """Leave out scikit-learn's generated metadata methods: they are described in its own manual."""
+def skip_described_elsewhere(app, what, name, obj, skip, options):
+    """Leave out what scikit-learn and PyTorch generate: their own manuals describe it."""
     if re.fullmatch(r"set_\w+_request|get_metadata_routing", name):
         return True
+    if (getattr(obj, "__module__", None) or "").startswith("torch."):
+        return True  # what every module of PyTorch has
     return None
 
 
@@ -83,5 +85,5 @@ def unlink_inherited(app, what, name, obj, options, lines):
 
 def setup(app):
     """Called by Sphinx."""
-    app.connect("autodoc-skip-member", skip_request_methods)
+    app.connect("autodoc-skip-member", skip_described_elsewhere)
     app.connect("autodoc-process-docstring", unlink_inherited)

@@ -2,10 +2,10 @@
 Balance of a routed layer
 =========================
 
-A router that learns freely often ends with a few experts that do all the work. A balance loss on the
-statistics of the routing spreads the units. Here a layer of eight experts, two for each unit, learns
-a function of eight clusters, half of the units in the first; it is trained with and without the
-loss, and the figure has the share of choices of each expert over the training.
+A router that learns freely often ends with a few experts that do all the work. A balance loss on
+the statistics of the routing spreads the units. Here a layer of eight experts, two for each unit,
+learns a function of eight clusters, half of the units in the first; it is trained with and without
+the loss, and the figure has the share of choices of each expert over the training.
 """
 
 import matplotlib.pyplot as plt
@@ -52,7 +52,8 @@ for ax, coefficient in zip(axes, (0.0, 0.1)):
     ax.plot(shares)
     ax.axhline(1 / n_experts, color="black", lw=0.8, ls=":")
     ax.set(title=f"balance loss times {coefficient:g}", xlabel="step")
-    print(f"coefficient {coefficient:g}: squared error {loss:.3f}, largest share {shares[-1].max():.2f}")
+    largest = shares[-1].max()
+    print(f"coefficient {coefficient:g}: squared error {loss:.3f}, largest share {largest:.2f}")
 axes[0].set_ylabel("share of choices")
 fig.tight_layout()
 plt.show()
@@ -60,4 +61,5 @@ plt.show()
 # %%
 # Every unit meets two of the eight experts, and the router:
 
-print(f"{cost.active:.0f} of {cost.total} parameters are active, {cost.flops:.0f} operations a unit")
+print(f"{cost.active:.0f} of {cost.total} parameters are active")
+print(f"{cost.flops:.0f} operations a unit")

@@ -41,9 +41,11 @@ class OnlineMixin:
     def _partial_fit(self, X, y, sample_weight, **inputs):
         """One online step; the first batch is fitted on its own, from many starts."""
         if is_dask(X) or isinstance(X, Source | str | os.PathLike):
-            given = f"the path {os.fspath(X)!r}" if isinstance(X, str | os.PathLike) else None
+            given = f"a {'Dask ' if is_dask(X) else ''}{type(X).__name__}"
+            if isinstance(X, str | os.PathLike):
+                given = f"the path {os.fspath(X)!r}"
             raise ValueError(
-                f"partial_fit takes one batch of rows in memory; got {given or type(X).__name__}. "
+                f"partial_fit takes one batch of rows in memory; got {given}. "
                 "For epochs over the blocks of a dataset use fit with solver=OnlineEM(); or give "
                 "its blocks one by one: for block in dataset.blocks(): "
                 "model.partial_fit(block.X, block.y, sample_weight=block.weight)."
