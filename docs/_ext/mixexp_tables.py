@@ -111,7 +111,7 @@ def _neural_papers() -> Iterator[list[str]]:
     papers = _of_tests("papers/neural/papers.py").PAPERS
     yield ["Paper", "Name here", "What the test shows", "Found"]
     for paper in papers:
-        names = ", ".join(f"``{name}``" for name in paper.names)
+        names = ", ".join(f"``{name}``" for name in paper.names.split(", "))
         shown = f"{paper.shows} (``{paper.test}``)"
         yield [paper.title, names, shown, paper.found]
 

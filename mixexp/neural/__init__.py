@@ -61,6 +61,7 @@ _PUBLIC = {
     "ModuleExperts": "experts",
     "MoELayer": "layers",
     "MultiHeadMoE": "layers",
+    "PEERLayer": "layers",
     "MoETransformerLM": "layers",
     "FeedForward": "layers",
     "RoutedLayer": "layers",

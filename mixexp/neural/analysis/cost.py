@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..experts import ExpertBank
 from ..layers import MoELayer, RoutedLayer, RoutingTrace
-from ..routing import Router, Routing
+from ..routing import Routing
 
 
 class ParameterCount(NamedTuple):
@@ -135,15 +135,11 @@ class _Walk:
             rows = rows / rows.sum().clamp_min(1e-300)
         active = float(rows @ cost)
         flops = 2 * active
-        for part in (layer.router, layer.shared):
-            if part is not None:
-                more, work = self._router(part) if isinstance(part, Router) else self.module(part)
-                active, flops = active + more, flops + work
+        active, flops = active + _size(layer.router.parameters()), flops + layer.router.flops
+        if layer.shared is not None:
+            more, work = self.module(layer.shared)
+            active, flops = active + more, flops + work
         return active, flops
-
-    def _router(self, router: Router) -> tuple[float, float]:
-        shapes = [parameter for parameter in router.parameters() if parameter.ndim > 1]
-        return _size(router.parameters()), 2 * _size(shapes)
 
     def _rows(self, experts: ExpertBank) -> Tensor:
         """Rows of each expert for one unit, shape (E,)."""

@@ -18,7 +18,7 @@ CHUNK = 4096
 
 
 class NeuronExperts(ExpertBank):
-    """Experts ``act(u_e . x) v_e``: two vectors each, up to a million of them.
+    """Experts ``act(<u_e, x>) v_e``: two vectors each, up to a million of them.
 
     The cost follows the number of pairs, whatever E: vectors are gathered and summed in one
     pass, and nothing of size T x E or N x d is made. With all experts chosen at weight one the

@@ -4,6 +4,7 @@ from .base import RoutedLayer
 from .dense import FeedForward
 from .moe import MoELayer
 from .multi_head import MultiHeadMoE
+from .peer import PEERLayer
 from .trace import RoutingTrace
 from .transformer import MoETransformerLM
 
@@ -12,6 +13,7 @@ __all__ = [
     "MoELayer",
     "MoETransformerLM",
     "MultiHeadMoE",
+    "PEERLayer",
     "RoutedLayer",
     "RoutingTrace",
 ]

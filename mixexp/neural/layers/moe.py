@@ -110,9 +110,8 @@ class MoELayer(RoutedLayer):
         self.layer = layer
         self.n_layers = n_layers
 
-    @classmethod
+    @staticmethod
     def feed_forward(
-        cls,
         dim: int,
         hidden: int,
         n_experts: int,
@@ -172,7 +171,7 @@ class MoELayer(RoutedLayer):
         kind = GatedExperts if gated else FeedForwardExperts
         # a sum of shared experts is one expert with all their hidden units
         shared = FeedForward(dim, n_shared * width, gated=gated, **given) if n_shared else None
-        return cls(
+        return MoELayer(
             router(dim, n_routed, n_chosen),
             kind(n_routed, dim, width, **given),
             shared=shared,

@@ -16,11 +16,11 @@ from .trace import RoutingTrace
 
 
 class MultiHeadMoE(RoutedLayer):
-    """``y = [moe(h_1), ..., moe(h_H)] W_merge`` with ``[h_1, ..., h_H] = x W_head``.
+    """A layer that splits every unit into parts and routes each part by itself.
 
-    The H parts of a unit are routed alone, so that it meets up to H k experts. They share what
-    is known of the unit: segment, position, padding, token, task and visible experts. The layer's
-    statistics count parts.
+    The output is ``[moe(h_1), ..., moe(h_H)] W_merge`` with ``[h_1, ..., h_H] = x W_head``, so
+    that a unit meets up to H k experts. Its parts share what is known of it: segment, position,
+    padding, token, task and visible experts. The layer's statistics count parts.
 
     Parameters
     ----------

@@ -98,6 +98,11 @@ class Router(nn.Module, ABC):
     def flags(self, training: bool) -> RouterFlags:
         """What the router, as it is set, promises in training or at prediction."""
 
+    @property
+    def flops(self) -> int:
+        """Operations with parameters for one unit: two for each weight of a matrix."""
+        return 2 * sum(parameter.numel() for parameter in self.parameters() if parameter.ndim > 1)
+
     @abstractmethod
     def route(self, inputs: RoutingInputs) -> Routing:
         """The routing of checked inputs whose ``x`` has at least float32."""

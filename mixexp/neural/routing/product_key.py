@@ -102,6 +102,11 @@ class ProductKeyRouter(Router):
         for keys in (self.row_keys, self.column_keys):
             nn.init.normal_(keys, std=1 / math.sqrt(key_dim))
 
+    @property
+    def flops(self) -> int:
+        keys = self.row_keys.numel() + self.column_keys.numel()
+        return 2 * (self.query.weight.numel() + self.n_heads * keys)
+
     def flags(self, training: bool) -> RouterFlags:
         return RouterFlags(variable_k=self.n_heads > 1 and self.k < self.n_experts)
 
