@@ -140,7 +140,7 @@ def aggregate(
     -----
     UserWarning
         If the local fits divide the data in different ways, so that the result may be worse than
-        every one of them: see ``aggregation_.loss``.
+        every one of them: see ``aggregation_.loss``. For the reduction and the aligned mean.
 
     References
     ----------
@@ -195,7 +195,8 @@ def aggregate(
         np.nan if loss is None else loss.value,
     )
     model = _fitted(template, mixture, params, said)
-    if loss is not None and loss.is_disagreement and method != "middle":  # which is a local fit
+    # the middle is a local fit, and an average without matching says nothing about the fits
+    if loss is not None and loss.is_disagreement and method in ("reduction", "aligned"):
         warnings.warn(str(loss), UserWarning, stacklevel=3)
     return model
 

@@ -9,20 +9,16 @@ import numpy as np
 
 from . import wide, working_set
 from .annealing import annealed
-from .approached import approached_start, led, settled
-from .arranged import arranged_start
-from .assigned import assigned_start
+from .approached import settled
 from .checkpoint import START, Checkpoint, fingerprint, named_settings
-from .coarse import coarse_start
-from .contained import Inside, contained_optima, contained_start
+from .contained import Inside, contained_optima
 from .driver import EM
 from .engines import engine_for
-from .informed import informed_start
-from .known import check_possible, known_gate_start
 from .model import MoEModel
 from .params import MoEParams, stack, take
 from .regular import is_regular
 from .rows import Rows, columns_with_density
+from .search import search
 from .separation import separates
 from .start import Optimum, StartResult
 from .status import Status
@@ -88,7 +84,7 @@ def _fit(model, rows, start, solver, seed, n_jobs, given, callback, on_search) -
     stored = checkpoint.load() if checkpoint is not None and solver.resume else None
     inside = _inside(model, rows, start, solver, seed, n_jobs, given)
     if stored is None:
-        found = _search(model, rows, start, seed, given, inside.pool)
+        found = search(model, rows, start, seed, given, inside.pool)
         state = None
     else:
         found, state = _found_again(stored["extra"], model, rows), stored["state"]
@@ -195,46 +191,13 @@ def judge_run(model: MoEModel, rows: Rows, run: working_set.SparseRun, optima, n
 def _inside(model, rows, start, solver, seed, n_jobs, given) -> Inside:
     """What the families that this one contains find, from the same start."""
 
-    def search(smaller, begin):
-        return _search(smaller, rows, start, seed, begin)
+    def search_again(smaller, begin):
+        return search(smaller, rows, start, seed, begin)
 
     def fit(smaller, solver, params):
         return _fit(smaller, rows, None, solver, seed, n_jobs, [params], None, None)
 
-    return contained_optima(model, given, solver, search, fit)
-
-
-def _search(model, rows, start, seed, given, inside=()) -> StartResult:
-    if model.gate.known:
-        check_possible(model, rows)
-    if start is None:
-        best = led(model, rows, given[0]) if model.gate.jumps else given[0]
-        return StartResult(best, [])
-    own = [params for params in given if len(params.gate[0]) == model.K]
-    if model.gate.jumps or model.gate.known:
-
-        def search(simpler, rows):
-            return _search(simpler, rows, start, seed, given if model.gate.jumps else [])
-
-        detour = approached_start if model.gate.jumps else known_gate_start
-        return detour(model, rows, start, seed, [*own, *inside], search)
-    if rows.prior is not None:
-        return informed_start(model, rows, start, seed, [*given, *inside])
-    if hasattr(model.expert, "members"):
-        return assigned_start(model, rows, start, seed, given)
-    if model.expert.points(rows.y) is not rows.y:
-        found = coarse_start(model, rows, start, seed, given)
-    elif inside and len(own) == len(given):
-        found = contained_start(model, rows, start, seed, [*own, *inside])
-    else:
-        begin = arranged_start if model.gate.has_nodes else _plain_start
-        found = begin(model, rows, start, seed, given)
-    order = model.gate.numbering(found.params.gate)
-    return found if order is None else found._replace(params=take(found.params, order))
-
-
-def _plain_start(model, rows, start, seed, given) -> StartResult:
-    return start.search(model, rows, seed=seed, given=given)
+    return contained_optima(model, given, solver, search_again, fit)
 
 
 def _checkpoint(model, rows, solver, start, seed, given):

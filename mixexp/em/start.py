@@ -38,7 +38,8 @@ class Optimum(NamedTuple):
     Attributes
     ----------
     loglik : float
-        Log-likelihood on the start table, in the user's units of y.
+        Log-likelihood on the start table, or on more rows where that left the best one open; in
+        the user's units of y.
     hits : int
         Starts that ended there.
     regular : bool
@@ -61,11 +62,13 @@ class Optimum(NamedTuple):
 
 class StartResult(NamedTuple):
     """params : MoEParams, one set on the model's scale; optima : list of `Optimum`, best first;
-    pool : parameters of the optima in the same order, where the search kept them."""
+    pool : parameters of the optima in the same order, where the search kept them; table : the rows
+    on which they were compared."""
 
     params: MoEParams
     optima: list[Optimum]
     pool: Sequence[MoEParams] = ()
+    table: Table | None = None
 
 
 class MultiStart(Component):
@@ -86,7 +89,8 @@ class MultiStart(Component):
     n_starts : float, default=1.0
         Effort: multiplies the numbers of candidates and, below 1, of those that survive a stage.
     table_size : int, default=2000
-        Distinct rows beyond this number are sampled for the search. Of groups, some are sampled
+        Distinct rows beyond this number are sampled for the search; optima whose order the sample
+        leaves open are compared on five and on fifty times as many. Of groups, some are sampled
         and long ones shortened, at least to 20 rows, so that they have about as many rows.
     max_rounds : int, default=16
         Rounds of local search at most on the last rung; it ends earlier when K + 1 + K // 3
@@ -134,7 +138,7 @@ class MultiStart(Component):
         if rows.group is not None and not table.complete:
             kinds = [pool.kinds[i] for i in pool.order]
             return self._on_more_rows(model, rows, seed, met[:TRIED], kinds[:TRIED])
-        return StartResult(met[0], describe(local, table.rows.total_weight, pool), met)
+        return StartResult(met[0], describe(local, table.rows.total_weight, pool), met, table)
 
     def _climb(self, model, table, seed, given) -> Pool:
         """The optima of all searches."""
@@ -160,7 +164,7 @@ class MultiStart(Component):
         with single_threaded_blas():
             pool = screen.race(screen.enter(stack(met), kinds), [(30, FEW)], 200)
         met = [take(pool.params, int(i)) for i in pool.order]
-        return StartResult(met[0], describe(model, table.rows.total_weight, pool), met)
+        return StartResult(met[0], describe(model, table.rows.total_weight, pool), met, table)
 
 
 def continued(model: MoEModel, table, candidates, kinds) -> StartResult:
@@ -173,7 +177,7 @@ def continued(model: MoEModel, table, candidates, kinds) -> StartResult:
     best = pool.take(pool.order[:FINISHED])
     pool = screen.merge(screen.advance(best, 10 * CONTINUED))
     met = [take(pool.params, int(i)) for i in pool.order]
-    return StartResult(met[0], describe(model, table.rows.total_weight, pool), met)
+    return StartResult(met[0], describe(model, table.rows.total_weight, pool), met, table)
 
 
 def describe(model: MoEModel, total: float, pool: Pool) -> list[Optimum]:

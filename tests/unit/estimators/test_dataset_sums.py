@@ -98,7 +98,7 @@ REFUSED = {
     ),
     "partial_fit": (lambda m: m.partial_fit(of_arrays(Y)), r"ArrayDataset.*solver=OnlineEM\(\)"),
     "partial_fit, a path": (lambda m: m.partial_fit("rows"), "the path 'rows'.*one by one"),
-    "partial_fit, dask": (lambda m: m.partial_fit(da.from_array(X), Y), "got Array.*OnlineEM"),
+    "partial_fit, dask": (lambda m: m.partial_fit(da.from_array(X), Y), "a Dask Array.*OnlineEM"),
     "study": (
         lambda m: SelectionStudy(m, {"n_experts": [1, 2]}).fit(of_arrays(Y)),
         r"needs rows in memory; got ArrayDataset\. Study a sample.*start=study\.best_estimator_",
