@@ -263,7 +263,8 @@ class BaseMoE(
         """Set the fitted attributes: host arrays, no data."""
         self._model_ = model
         self._params_ = fit.params
-        self.__dict__.pop("_online_", None)
+        for earlier in ("_online_", "aggregation_", "pooled_"):
+            self.__dict__.pop(earlier, None)
         self.fit_summary_ = fit.summary
         self.objective_path_ = fit.objective_path
         self.status_ = fit.status

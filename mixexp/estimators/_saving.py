@@ -29,6 +29,7 @@ from ..em.start import MultiStart
 from ..em.status import Status
 from ..em.summary import FitSummary
 from ..experts.degree import monomial_names
+from ..inference.information import Information
 
 KIND = "estimator"
 _PLAIN = ("n_features_in_", "n_iter_", "certificate_", "regular_", "_n_outputs")
@@ -56,6 +57,7 @@ def known_classes() -> dict[str, type]:
         MoEParams,
         Scaling,
         FitSummary,
+        Information,
         gates.SoftmaxParams,
         gates.GaussianGateParams,
         gates.HierarchicalParams,
@@ -121,6 +123,8 @@ def to_tree(model) -> dict[str, Any]:
     fitted["starts"] = {name: _column(model.starts_[name]) for name in model.starts_}
     if hasattr(model, "_online_"):
         fitted["online"] = namedtuple_to_tree(model._online_)
+    if getattr(model, "pooled_", None) is not None:
+        fitted["pooled"] = namedtuple_to_tree(model.pooled_)
     extra = model._extra()
     if inner.prior_likelihood is not None:
         fitted["prior_likelihood"] = inner.prior_likelihood
@@ -150,6 +154,8 @@ def from_tree(tree: dict[str, Any]) -> Any:
         model.fit_summary_ = component_from_tree(fitted["summary"], classes)
         if "online" in fitted:
             model._online_ = component_from_tree(fitted["online"], classes)
+        if "pooled" in fitted:
+            model.pooled_ = component_from_tree(fitted["pooled"], classes)
         model.status_ = Status[fitted["status_"]]
         if "engine_" in fitted:
             model.engine_ = fitted["engine_"]

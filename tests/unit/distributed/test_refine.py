@@ -127,6 +127,27 @@ def test_standard_errors_after_some_steps_are_near(combined, rounds, near):
     assert_allclose(ours, theirs, rtol=near)
 
 
+def test_the_pooled_information_is_in_the_file(combined, tmp_path):
+    refined = refine(combined, sums(combined))
+    refined.save(tmp_path / "refined.mixexp")
+    back = mixexp.load(tmp_path / "refined.mixexp")
+    for covariance in ("observed", "sandwich"):
+        ours, theirs = (pooled_inference(one, covariance) for one in (back, refined))
+        assert ours.names == theirs.names
+        assert_allclose(ours.covariance, theirs.covariance, rtol=1e-12)
+    refine(back, sums(back, False), "em").save(tmp_path / "moved.mixexp")
+    with pytest.raises(ValueError, match="no pooled information"):
+        pooled_inference(mixexp.load(tmp_path / "moved.mixexp"))
+
+
+def test_a_fit_of_rows_forgets_the_partitions(combined):
+    model = refine(combined, sums(combined)).set_params(start=Z)
+    model.fit(X, Y)
+    with pytest.raises(ValueError, match="no pooled information"):
+        pooled_inference(model)
+    assert not hasattr(model, "aggregation_")
+
+
 def test_tests_without_rows(combined):
     result = pooled_inference(refine(combined, sums(combined)))
     name = result.names[-2]
