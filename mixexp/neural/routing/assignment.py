@@ -213,7 +213,8 @@ def expand(routing: Routing, inputs: RoutingInputs, item: Tensor) -> Routing:
     Parameters
     ----------
     routing : Routing
-        Of the items; its statistics, which count items, are kept.
+        Of the items, with a row of its state for each; its statistics, which count items, are
+        kept.
     inputs : RoutingInputs
         Of the T units.
     item : LongTensor of shape (T,)
@@ -238,7 +239,7 @@ def expand(routing: Routing, inputs: RoutingInputs, item: Tensor) -> Routing:
     }
     spread = {
         name: None if value is None else value[item]
-        for name in ("logits", "probs", "residual")
+        for name in ("logits", "probs", "residual", "state")
         for value in [getattr(routing, name)]
     }
     return routing.replace(

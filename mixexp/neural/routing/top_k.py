@@ -41,8 +41,8 @@ class TopKRouter(Router):
     logit_norm : float, optional
         Scores are standardised row by row to this standard deviation (Skywork-MoE).
     gating_residual : bool
-        Scores of the previous layer's router, times a learned matrix, are added (MoE++). The
-        first layer adds nothing.
+        Scores of the previous layer's router, times a learned matrix, are added (MoE++); of a
+        segment or task, their mean. The first layer adds nothing.
     bias_balance : float, optional
         Rate of the bias that balances without a loss (DeepSeek-V3): `update` lowers the bias of
         experts with more than the mean count and raises the others'. It moves the selection only,
@@ -113,6 +113,7 @@ class TopKRouter(Router):
         )
 
     def route(self, inputs: RoutingInputs) -> Routing:
+        inputs = inputs.replace(state=self._previous(inputs))
         if self.level == "token":
             return self._choose(inputs)
         items, item = pooled(inputs, "segment" if self.level == "sequence" else "task_id")
@@ -126,8 +127,20 @@ class TopKRouter(Router):
             x = x * (1 + self.jitter * (2 * noise - 1))
         logits = self.score(x)
         if self.residual_score is not None and inputs.state is not None:
-            logits = logits + self.residual_score(_previous_logits(inputs, logits))
+            logits = logits + self.residual_score(inputs.state)
         return logits if self.logit_norm is None else standardise(logits, self.logit_norm)
+
+    def _previous(self, inputs: RoutingInputs) -> Tensor | None:
+        """Scores of the previous layer, shape (T, E), for a gating residual."""
+        if self.residual_score is None or inputs.state is None:
+            return None
+        state, shape = inputs.state, (inputs.n_units, self.n_experts)
+        if not isinstance(state, Tensor) or state.shape != shape:
+            raise MissingRoutingInputError(
+                "a gating residual needs the scores of the previous layer's router, of shape "
+                f"{shape}: give that router gating_residual=True and as many experts."
+            )
+        return state
 
     def _choose(self, inputs: RoutingInputs) -> Routing:
         logits = self.logits(inputs)
@@ -197,22 +210,28 @@ def normalised(weights: Tensor, how: str | None) -> Tensor:
 def pooled(inputs: RoutingInputs, by: str) -> tuple[RoutingInputs, Tensor]:
     """Means over the valid units of each segment or task as inputs, and each unit's item.
 
-    Experts visible to an item are those visible to all of its units.
+    A state of shape (T, c) is averaged too. Experts visible to an item are those visible to all
+    of its units.
     """
     ids, item = torch.unique(getattr(inputs, by), return_inverse=True)
     valid = inputs.valid if inputs.valid is not None else torch.ones_like(item, dtype=torch.bool)
     share = valid.to(inputs.x.dtype)
     size = share.new_zeros(len(ids)).index_add(0, item, share)
-    total = inputs.x.new_zeros(len(ids), inputs.x.shape[1])
-    total = total.index_add(0, item, torch.where(valid[:, None], inputs.x, 0.0))
+
+    def mean(values: Tensor) -> Tensor:
+        total = values.new_zeros(len(ids), values.shape[1])
+        total = total.index_add(0, item, torch.where(valid[:, None], values, 0.0))
+        return total / size.clamp_min(1.0).to(values.dtype)[:, None]
+
     visible = inputs.visible
     if visible is not None and visible.ndim == 2:
         hidden = (~visible & valid[:, None]).to(share.dtype)
         visible = share.new_zeros(len(ids), visible.shape[1]).index_add(0, item, hidden) == 0
     items = RoutingInputs(
-        total / size.clamp_min(1.0)[:, None],
+        mean(inputs.x),
         valid=size > 0,
         visible=visible,
+        state=None if inputs.state is None else mean(inputs.state),
         layer=inputs.layer,
         n_layers=inputs.n_layers,
         clock=inputs.clock,
@@ -220,16 +239,6 @@ def pooled(inputs: RoutingInputs, by: str) -> tuple[RoutingInputs, Tensor]:
         **{by: ids},
     )
     return items, item
-
-
-def _previous_logits(inputs: RoutingInputs, logits: Tensor) -> Tensor:
-    state = inputs.state
-    if not isinstance(state, Tensor) or state.shape != logits.shape:
-        raise MissingRoutingInputError(
-            "a gating residual needs the scores of the previous layer's router, of shape "
-            f"{tuple(logits.shape)}: give that router gating_residual=True and as many experts."
-        )
-    return state
 
 
 def _check_options(k, n_experts, score, order, normalize, level) -> None:
