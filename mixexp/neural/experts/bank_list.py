@@ -56,6 +56,10 @@ class BankList(ExpertBank):
     def null(self) -> Tensor:
         return torch.cat([bank.null for bank in self.banks])
 
+    @property
+    def has_null(self) -> bool:
+        return any(bank.has_null for bank in self.banks)
+
     def forward(self, rows: Tensor, counts: list[int]) -> Tensor:
         own = [counts[first:last] for first, last in self._ranges()]
         parts = split_rows(rows, [sum(part) for part in own])

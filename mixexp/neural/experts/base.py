@@ -41,6 +41,11 @@ class ExpertBank(nn.Module, ABC):
         """Which experts are null experts, whose output is zero, shape (E,)."""
         return torch.zeros(self.n_experts, dtype=torch.bool)
 
+    @property
+    def has_null(self) -> bool:
+        """Whether any expert is a null expert."""
+        return False
+
     @abstractmethod
     def forward(self, rows: Tensor, counts: list[int]) -> Tensor:
         """Outputs of shape (N, out_dim) for rows of shape (N, dim).

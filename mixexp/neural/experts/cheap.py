@@ -13,11 +13,20 @@ from .mixing import split_rows
 class ZeroExperts(ExpertBank):
     """Experts whose output is zero: null experts, to which no row is sent.
 
+    Behind a router that normalises its weights they have weight zero, and the weights of a unit's
+    other experts sum to one; of a unit with null experts alone all weights are zero.
+
     Parameters
     ----------
     n_experts, dim : int
     out_dim : int, optional
         Width of the output; ``dim`` by default.
+
+    Notes
+    -----
+    With ``k`` choices among true and null experts a unit has from none to k true ones. The balance
+    loss of AdaMoE, which asks for an average use of null experts and no more, is
+    `load_balancing_loss` with all null experts in one of its ``groups``.
 
     References
     ----------
@@ -36,6 +45,10 @@ class ZeroExperts(ExpertBank):
     @property
     def null(self) -> Tensor:
         return torch.ones(self.n_experts, dtype=torch.bool)
+
+    @property
+    def has_null(self) -> bool:
+        return True
 
 
 class CopyExperts(ExpertBank):

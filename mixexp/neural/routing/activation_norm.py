@@ -7,7 +7,7 @@ import torch
 from .assignment import Routing
 from .base import Router, RouterFlags, register_router
 from .inputs import RoutingInputs
-from .ranking import check_choices, rank, renormalised
+from .ranking import check_choices, rank
 
 
 @register_router("activation_norm")
@@ -58,5 +58,5 @@ class ActivationNormRouter(Router):
             )
         ranking = rank(inputs, torch.linalg.vector_norm(activations, dim=-1), self.k)
         real = torch.ones_like(ranking.expert, dtype=torch.bool)
-        weight = renormalised(ranking.weight, ranking.keep(real), self.normalize)
+        weight = ranking.normalised(inputs, ranking.keep(real), self.normalize)
         return ranking.routing(inputs, weight, None)

@@ -9,7 +9,7 @@ from .assignment import Routing
 from .base import Router, RouterFlags, register_router
 from .fallback import checked_ids
 from .inputs import RoutingInputs, routing_precision
-from .ranking import check_choices, rank, renormalised
+from .ranking import check_choices, rank
 from .scores import LinearScore
 
 PARTS = ("token", "task", "context")
@@ -116,7 +116,7 @@ class ConditionalRouter(Router):
     def route(self, inputs: RoutingInputs) -> Routing:
         ranking = rank(inputs, self.logits(inputs), self.k)
         keep = ranking.keep(torch.ones_like(ranking.expert, dtype=torch.bool))
-        return ranking.routing(inputs, renormalised(ranking.weight, keep, self.normalize), keep)
+        return ranking.routing(inputs, ranking.normalised(inputs, keep, self.normalize), keep)
 
     def add_task(self, like: int | None = None) -> int:
         """Add a task, whose gate begins as that of another task or at random; its id is returned.

@@ -7,7 +7,7 @@ import torch
 from .assignment import Routing
 from .base import Router, RouterFlags, register_router
 from .inputs import RoutingInputs
-from .ranking import rank, renormalised
+from .ranking import rank
 from .scores import LinearScore
 from .top_k import NORMALISATIONS
 
@@ -98,4 +98,4 @@ class DenseRouter(Router):
             wanted = ranking.weight.detach() >= self.threshold
             wanted[:, 0] = True
         keep = ranking.keep(wanted)
-        return ranking.routing(inputs, renormalised(ranking.weight, keep, self.normalize), keep)
+        return ranking.routing(inputs, ranking.normalised(inputs, keep, self.normalize), keep)

@@ -11,7 +11,7 @@ from .assignment import Routing
 from .base import NO_CLOCK, Router, RouterFlags, register_router
 from .inputs import Clock, RoutingInputs
 from .noise import gumbel_noise
-from .ranking import rank, renormalised
+from .ranking import rank
 from .scores import LinearScore, activate
 from .stats import RoutingStats
 from .top_k import NORMALISATIONS
@@ -132,7 +132,7 @@ class DenseToSparseRouter(Router):
         ranking = ranking.replace(
             logits=logits, probs=activate(logits / tau, "softmax", inputs.visible)
         )
-        return ranking.routing(inputs, renormalised(ranking.weight, keep, self.normalize), keep)
+        return ranking.routing(inputs, ranking.normalised(inputs, keep, self.normalize), keep)
 
     def update(self, stats: RoutingStats, clock: Clock = NO_CLOCK) -> None:
         """Hold the temperature of this step for predictions."""

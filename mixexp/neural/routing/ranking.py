@@ -12,7 +12,7 @@ from .base import hide, seen_logits
 from .inputs import RoutingInputs
 from .scores import activate
 from .select import top_k
-from .top_k import NORMALISATIONS
+from .top_k import NORMALISATIONS, normalised, null_among
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +39,10 @@ class Ranking:
     def keep(self, chosen: Tensor) -> Tensor:
         """``chosen``, of shape (T, k), at visible experts alone."""
         return chosen if self.seen is None else chosen & self.seen
+
+    def normalised(self, inputs: RoutingInputs, keep: Tensor, how: str | None) -> Tensor:
+        """Weights of shape (T, k), divided by the sum of the kept ones as asked."""
+        return normalised(self.weight, how, keep, null_among(inputs, self.expert))
 
     def replace(self, **changes) -> Ranking:
         """The same ranking with some fields exchanged."""
@@ -67,23 +71,6 @@ def rank(inputs: RoutingInputs, logits: Tensor, k: int) -> Ranking:
     expert = top_k(hidden, k)
     seen = None if inputs.visible is None else hidden.gather(1, expert) > -torch.inf
     return Ranking(logits, probs, expert, probs.gather(1, expert), seen)
-
-
-def renormalised(weight: Tensor, keep: Tensor, how: str | None) -> Tensor:
-    """Weights of shape (T, k), divided by the sum of the kept ones as asked.
-
-    Parameters
-    ----------
-    how : None, "sum" or "detached_sum"
-        Detached, the sum carries no gradient.
-    """
-    if how is None:
-        return weight
-    if how == "sum" and weight.shape[1] == 1:
-        return torch.ones_like(weight)
-    total = torch.where(keep, weight, 0.0).sum(-1, keepdim=True)
-    total = total.clamp_min(torch.finfo(weight.dtype).tiny)
-    return weight / (total.detach() if how == "detached_sum" else total)
 
 
 def with_loss(routing: Routing, name: str, total: Tensor) -> Routing:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .assignment import Routing
 from .base import Router, RouterFlags, register_router
 from .inputs import MissingRoutingInputError, RoutingInputs
-from .ranking import check_choices, rank, renormalised
+from .ranking import check_choices, rank
 from .scores import LinearScore
 
 CELLS = {"gru": (3, torch.gru_cell), "rnn": (1, torch.rnn_tanh_cell)}
@@ -122,7 +122,7 @@ class RecurrentRouter(Router):
         state = self.cell(u, self._previous(inputs, u))
         ranking = rank(inputs, self.score(state), self.k)
         real = torch.ones_like(ranking.expert, dtype=torch.bool)
-        weight = renormalised(ranking.weight, ranking.keep(real), self.normalize)
+        weight = ranking.normalised(inputs, ranking.keep(real), self.normalize)
         return ranking.routing(inputs, weight, None, state=state)
 
     def _previous(self, inputs: RoutingInputs, u: Tensor) -> Tensor:

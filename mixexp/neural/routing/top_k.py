@@ -37,7 +37,8 @@ class TopKRouter(Router):
     order : {"activate_then_select", "select_then_activate"}
     normalize : None, "sum" or "detached_sum"
         Whether the chosen weights are divided by their sum; detached, the sum carries no gradient
-        (mixture of attention heads).
+        (mixture of attention heads). Null experts are left out of the sum and have weight zero
+        (AdaMoE, MoE++).
     logit_norm : float, optional
         Scores are standardised row by row to this standard deviation (Skywork-MoE).
     gating_residual : bool
@@ -65,7 +66,8 @@ class TopKRouter(Router):
     ----------
     Shazeer et al., "Outrageously large neural networks", 2017, section 2; Lepikhin et al.,
     "GShard", 2021, algorithm 1; Wei et al., "Skywork-MoE", 2024, section 4.1; Jin et al., "MoE++",
-    2024, section 3.2; Csordas et al., "Approximating two-layer feedforward networks", 2023.
+    2024, section 3.2; Zeng et al., "AdaMoE", 2024; Csordas et al., "Approximating two-layer
+    feedforward networks", 2023.
     """
 
     def __init__(
@@ -155,20 +157,20 @@ class TopKRouter(Router):
             inputs,
             self.n_experts,
             expert,
-            self._weigh(logits, weights, expert, seen),
+            self._weigh(logits, weights, expert, seen, null_among(inputs, expert)),
             keep=seen,
             probs=probabilities(weights, self.activation),
             logits=seen_logits(logits, inputs),
             state=logits if self.residual_score is not None else None,
         )
 
-    def _weigh(self, logits, weights, expert, seen) -> Tensor:
+    def _weigh(self, logits, weights, expert, seen, null) -> Tensor:
         """Weights of the chosen experts, shape (T, k)."""
         if self.order == "select_then_activate":
             chosen = activate(logits.gather(1, expert), self.activation, seen)
         else:
             chosen = weights.gather(1, expert)
-        return normalised(chosen, self.normalize)
+        return normalised(chosen, self.normalize, null=null)
 
     def update(self, stats: RoutingStats, clock: Clock = NO_CLOCK) -> None:
         """Move the balancing bias by one step, from the step's counts; its mean stays zero."""
@@ -199,12 +201,34 @@ class SwitchRouter(TopKRouter):
         super().__init__(dim, n_experts, 1, jitter=jitter)
 
 
-def normalised(weights: Tensor, how: str | None) -> Tensor:
-    """Chosen weights of shape (T, k), divided by their sum as asked."""
+def normalised(
+    weights: Tensor, how: str | None, keep: Tensor | None = None, null: Tensor | None = None
+) -> Tensor:
+    """Chosen weights of shape (T, k), divided by the sum of the kept ones as asked.
+
+    Parameters
+    ----------
+    how : None, "sum" or "detached_sum"
+        Detached, the sum carries no gradient.
+    keep : BoolTensor of shape (T, k), optional
+        Choices that count; all by default.
+    null : BoolTensor of shape (T, k), optional
+        Null experts: their weights become zero, and those of the others sum to one.
+    """
     if how is None:
         return weights
-    total = weights.sum(-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
+    if null is not None:
+        weights = weights.masked_fill(null, 0.0)
+    total = (weights if keep is None else torch.where(keep, weights, 0.0)).sum(-1, keepdim=True)
+    total = total.clamp_min(torch.finfo(weights.dtype).tiny)
     return weights / (total.detach() if how == "detached_sum" else total)
+
+
+def null_among(inputs: RoutingInputs, expert: Tensor) -> Tensor | None:
+    """Which chosen experts are null experts, shape (T, k); None for a bank without them."""
+    if inputs.experts is None or not inputs.experts.has_null:
+        return None
+    return inputs.experts.null.to(expert.device)[expert]
 
 
 def pooled(inputs: RoutingInputs, by: str) -> tuple[RoutingInputs, Tensor]:

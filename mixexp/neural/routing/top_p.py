@@ -7,7 +7,7 @@ import torch
 from .assignment import Routing
 from .base import Router, RouterFlags, register_router
 from .inputs import RoutingInputs
-from .ranking import rank, renormalised, with_loss
+from .ranking import rank, with_loss
 from .scores import LinearScore
 from .top_k import NORMALISATIONS
 
@@ -88,5 +88,5 @@ class TopPRouter(Router):
         wanted = torch.ones_like(wanted) if self.threshold == 1 else wanted
         wanted[:, 0] = True
         keep = ranking.keep(wanted)
-        routing = ranking.routing(inputs, renormalised(ranking.weight, keep, self.normalize), keep)
+        routing = ranking.routing(inputs, ranking.normalised(inputs, keep, self.normalize), keep)
         return with_loss(routing, "entropy", routing.stats.entropy_sum)

@@ -119,6 +119,10 @@ PAPERS = (
         "nine tenths of the way from the loss of one expert to that of two",
     ),
     Paper(
+        "AdaMoE, 2024", "ZeroExperts", "test_null_experts.py",
+        "weights of true experts sum to one, null experts share the pressure of the balance loss",
+    ),
+    Paper(
         "SMILE, RMoE, Autonomy-of-Experts, 2022 and 2025",
         "HierarchicalRouter, RecurrentRouter, ActivationNormRouter", "test_layered_routers.py",
         "units visit few groups; late routing teaches early routers; experts that respond more are "
