@@ -13,7 +13,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from .._component import GATES, resolve
-from .._validation import refuse_dataset
 from ..estimators import MoEClassifier, MoERegressor
 from ..estimators._settings import resolve_expert, seed_of
 from ..sources.aligned import is_dask
@@ -119,7 +118,6 @@ class _Aggregated(BaseEstimator):
 
     def _dealt(self, X, y, weight, labels, start):
         if not is_dask(X):
-            refuse_dataset(X, type(self).__name__)
             return deal(X, y, weight, labels, self.n_partitions, start, self.random_state)
         if labels is not None:
             raise ValueError(
@@ -334,6 +332,10 @@ class AggregatedMoERegressor(RegressorMixin, _Aggregated):
 
     _default = MoERegressor
 
+    def score(self, X, y=None, sample_weight=None):
+        """R^2 of `predict`, also of a dataset or Dask collections; see `MoERegressor.score`."""
+        return self._fitted().score(X, y, sample_weight)
+
     def predict_std(self, X):
         """(n,) predictive standard deviations."""
         return self._fitted().predict_std(X)
@@ -368,6 +370,10 @@ class AggregatedMoEClassifier(ClassifierMixin, _Aggregated):
     """
 
     _default = MoEClassifier
+
+    def score(self, X, y=None, sample_weight=None):
+        """Accuracy of `predict`, also of a dataset or Dask collections."""
+        return self._fitted().score(X, y, sample_weight)
 
     @property
     def classes_(self):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from sklearn.utils.validation import _num_samples
 from .._validation import check_weight
 from ..em.workers import in_order
 from ..estimators._settings import seed_of
+from ..sources import Source
 from ..sources.aligned import Partitions, aligned
 from ..sources.dask import block_of
 from .local import LocalFit
@@ -50,8 +52,16 @@ def deal(X, y, weight, labels, n_partitions, start, random_state) -> list[Part]:
     Raises
     ------
     ValueError
-        If labels or weights do not match the rows, or there are fewer than two rows a partition.
+        If labels or weights do not match the rows, or there are fewer than two rows a partition;
+        or for a dataset, whose blocks are no partitions.
     """
+    if isinstance(X, Source | str | os.PathLike):
+        got = type(X).__name__ if isinstance(X, Source) else f"the path {os.fspath(X)!r}"
+        raise ValueError(
+            f"An aggregated estimator takes rows in memory or Dask collections; got {got}. Fit one "
+            "dataset for each partition, and combine the fits: "
+            "aggregate([LocalFit.of(model.fit(dataset), dataset), ...], n_experts)."
+        )
     n = _num_samples(X)
     weight = check_weight(weight, np.empty((n, 0)))
     there = np.arange(n) if weight is None else np.flatnonzero(weight)

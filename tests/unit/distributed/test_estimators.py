@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.metrics import r2_score
 from sklearn.model_selection import cross_val_score
 
 import mixexp
@@ -191,6 +192,20 @@ def test_classes_sparse_rows_and_frames():
     assert thin.predict(sparse.csr_array(X)).shape == (900,)
 
 
+def test_scores_are_those_of_the_combined_model_also_over_blocks(fitted):
+    weight = np.tile([0.0, 1.0, 2.0], N // 3)
+    plain = r2_score(Y, fitted.predict(X), sample_weight=weight)
+    assert_allclose(fitted.score(X, Y, weight), plain, rtol=1e-12)
+    assert_allclose(fitted.score(ArrayDataset(X, Y, weight=weight, block_rows=500)), plain)
+    array = pytest.importorskip("dask.array")
+    cut = [array.from_array(values, chunks=500) for values in (Y, weight)]
+    assert_allclose(fitted.score(array.from_array(X, chunks=(500, -1)), *cut), plain)
+    X_c, y_c, z = classification(900, 0)
+    model = AggregatedMoEClassifier(MoEClassifier(2, start=z), 3).fit(X_c, y_c)
+    share = np.mean(model.predict(X_c) == y_c)
+    assert_allclose([model.score(X_c, y_c), model.score(ArrayDataset(X_c, y_c))], share)
+
+
 def test_scikit_learn_tools_take_it():
     model = AggregatedMoERegressor(MoERegressor(2), 2, support_size=200)
     assert cross_val_score(model, X[:300], Y[:300], cv=2).shape == (2,)
@@ -247,8 +262,9 @@ def test_a_partition_of_one_class_is_named_with_what_to_do():
 
 
 def test_datasets_of_blocks_are_refused():
-    with pytest.raises(ValueError, match="AggregatedMoERegressor needs rows in memory"):
-        AggregatedMoERegressor(MoERegressor(2)).fit(ArrayDataset(X, Y), None)
+    for given, name in ((ArrayDataset(X, Y), "ArrayDataset"), ("rows", "the path 'rows'")):
+        with pytest.raises(ValueError, match=rf"got {name}\. Fit one .*LocalFit.of\(model.fit"):
+            AggregatedMoERegressor(MoERegressor(2)).fit(given, None)
 
 
 def test_passes_over_mini_batches_are_no_bad_ending():
