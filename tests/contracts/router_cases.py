@@ -128,7 +128,8 @@ VARIANTS: dict[tuple[str, str], dict] = {
     ("hierarchical", "several"): {"k_groups": Sized(lambda e: min(2, e)), "k_local": 1},
     ("hierarchical", "uneven"): {"k_local": Sized(lambda e: min(3, e)), "shared_local": True},
     ("recurrent", "normalised"): {"normalize": "sum", "hidden": 5},
-    ("activation_norm", "all"): {"k": N_EXPERTS, "normalize": "sum"},
+    ("activation_norm", "all"): {"k": N_EXPERTS},
+    ("activation_norm", "normalised"): {"normalize": "sum"},
 }
 
 

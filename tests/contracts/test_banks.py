@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from mixexp.neural import RoutingInputs, SoftRouter
 from mixexp.neural.experts.mixing import mixed_by_gathering
 
 from .bank_cases import BANKS, DIM, N_UNITS, build, route, units
@@ -61,6 +62,22 @@ def test_mix_equals_the_dense_sum_in_values_and_gradients(case, kind) -> None:
     found = values_and_gradients(mix, bank, x, routing)
     for fast, dense in zip(found, values_and_gradients(dense_sum, bank, x, routing), strict=True):
         assert_close(fast, dense)
+
+
+@every_bank
+def test_slots_are_rows_of_their_experts(case) -> None:
+    """Mixtures of units in slots, two an expert in each of two segments: by the definition."""
+    bank = build(case).double()
+    x = units()
+    torch.manual_seed(0)
+    router = SoftRouter(DIM, bank.n_experts, 2).double()
+    routing = router(RoutingInputs(x, segment=torch.arange(N_UNITS) % 2))
+    entering = torch.zeros(len(routing.slot_expert), DIM, dtype=torch.float64)
+    entering.index_add_(0, routing.slot, routing.dispatch[:, None] * x[routing.unit])
+    outputs = bank.every(entering)[routing.slot_expert, torch.arange(len(entering))]
+    wanted = torch.zeros(N_UNITS, bank.out_dim, dtype=torch.float64)
+    wanted = wanted.index_add(0, routing.unit, routing.weight[:, None] * outputs[routing.slot])
+    assert_close(bank.mix(x, routing), wanted)
 
 
 @every_bank

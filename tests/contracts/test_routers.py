@@ -176,6 +176,19 @@ def test_hidden_experts_are_not_chosen(case, per_unit) -> None:
     assert torch.isfinite(dense).all()
 
 
+@pytest.mark.parametrize(
+    "case", [case for case in case_ids() if getattr(build(case), "normalize", None) == "sum"]
+)
+@pytest.mark.parametrize("k", [1, 2])
+def test_normalised_weights_sum_to_one(case, k) -> None:
+    """Also where fewer experts are visible than are chosen."""
+    router = build(case)
+    visible = torch.arange(N_EXPERTS) < k
+    for given in (inputs(), inputs(visible=visible)):
+        weights = router(given).weights().sum(1)
+        assert_close(weights, torch.ones_like(weights))
+
+
 @every_router
 def test_a_unit_without_visible_expert_is_an_error_by_name(case) -> None:
     given = inputs()

@@ -102,6 +102,17 @@ def test_lora_experts_equal_their_materialised_form(name) -> None:
     assert_close(bank.every(x), whole.every(x))
 
 
+@pytest.mark.parametrize(("alpha", "scale"), [(None, 1.0), (6.0, 3.0)])
+def test_lora_adds_updates_of_scale_alpha_over_rank(alpha, scale) -> None:
+    base = torch.nn.Linear(4, 3)
+    bank = randomised(LoRAExperts(base, 3, 2, alpha=alpha))
+    x = units(9, 4)
+    for e, out in enumerate(bank.every(x)):
+        whole = base.weight.t() + scale * bank.down[0][e] @ bank.up[0][e]
+        assert_close(out, x @ whole + base.bias)
+    assert bank.cost.tolist() == [4 * 3 + 3 + 2 * (4 + 3)] * 3
+
+
 def test_lora_experts_compute_the_base_once_a_unit() -> None:
     """The products' multiplications, counted: those with base matrices do not grow with k."""
     from torch.utils.flop_counter import FlopCounterMode
@@ -129,12 +140,25 @@ def test_lora_refuses_what_it_cannot_adapt() -> None:
         LoRAExperts(torch.nn.Linear(4, 3), 3, 1).materialised()
 
 
-def test_factorised_experts_probe_and_equal_gated_ones() -> None:
+@pytest.mark.parametrize(
+    ("bank", "first"),
+    [
+        (FactorizedExperts(3, 4, 6, 2), "down"),
+        (FeedForwardExperts(3, 4, 6, bias=True), "w1"),
+        (GatedExperts(3, 4, 6), "w1"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, torch.nn.Module) else value,
+)
+def test_a_probe_is_the_first_product_of_every_expert(bank, first) -> None:
+    bank, x = randomised(bank), units(5, 4)
+    shift = getattr(bank, "b1", None)
+    for e, matrix in enumerate(getattr(bank, first)):
+        assert_close(bank.probe(x)[:, e], x @ matrix + (0.0 if shift is None else shift[e]))
+
+
+def test_factorised_experts_equal_gated_ones() -> None:
     bank = randomised(FactorizedExperts(3, 4, 6, 2))
     x = units(5, 4)
-    probe = bank.probe(x)
-    assert probe.shape == (5, 3, 2)
-    assert_close(probe[:, 1], x @ bank.down[1])
     gated = GatedExperts(3, 4, 6).double()
     with torch.no_grad():
         gated.w1.copy_(torch.cat([bank.down @ bank.up, bank.linear], 2))
@@ -228,6 +252,11 @@ def test_a_list_of_banks_is_the_bank_of_all_their_experts() -> None:
             part.w2.copy_(whole.w2[span])
     x = units(30, 4)
     assert_close(BankList(parts).mix(x, route(x, 5, 2)), whole.mix(x, route(x, 5, 2)))
+
+
+def test_modules_cost_their_own_parameters() -> None:
+    modules = [torch.nn.Linear(4, 4), torch.nn.Identity(), torch.nn.Linear(4, 4, bias=False)]
+    assert ModuleExperts(modules, 4).cost.tolist() == [20.0, 0.0, 16.0]
 
 
 def test_lists_refuse_what_does_not_fit() -> None:

@@ -15,8 +15,10 @@ from mixexp.neural import (
     IA3Experts,
     MLPExperts,
     MoELayer,
+    SoftRouter,
     TopKRouter,
 )
+from mixexp.neural.experts import merging
 
 DIM, E = 6, 4
 BANKS = {
@@ -157,3 +159,26 @@ def test_what_cannot_be_merged_is_refused_by_name() -> None:
     layer = MoELayer(router, BANKS["ffn"](), combine="parameters", merge="task")
     with pytest.raises(ValueError, match=r"routes by task_id"):
         layer(units(3).float())
+    routing = layer.route(layer.inputs(units(3).float(), task_id=torch.zeros(3)))
+    with pytest.raises(ValueError, match=r"layer.items\(inputs\)"):
+        layer.combine(units(3).float(), routing)
+    slots = MoELayer(SoftRouter(DIM, E), BANKS["ffn"](), combine="parameters")
+    with pytest.raises(ValueError, match="SoftRouter mixes units in slots"):
+        slots(units(1, 3).float())
+
+
+def test_units_are_merged_in_blocks_that_fit_the_memory(monkeypatch) -> None:
+    _, layer = layers("mlp", 3)
+    x = units(20)
+    whole = layer(x)
+    monkeypatch.setattr(merging, "BLOCK", 1000)  # parameters of a few units
+    assert_close(layer(x), whole)
+
+
+def test_the_identity_path_of_a_router_is_added_either_way() -> None:
+    for layer in layers("ffn", 3):
+        x = units(20)
+        routing = layer.route(layer.inputs(x))
+        share = torch.linspace(0, 1, 20, dtype=torch.float64)
+        added = layer.combine(x, routing.replace(residual=share)) - layer.combine(x, routing)
+        assert_close(added, share[:, None] * x)

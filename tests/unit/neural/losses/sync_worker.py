@@ -62,6 +62,9 @@ def main(rank: int, n_ranks: int, folder: Path) -> None:
     partial = stats.replace(load_sum=stats.counts if rank == 0 else None)
     synced = neural.sync_routing_stats(partial)
     found["partial"] = {"load_sum": synced.load_sum, "counts": synced.counts}
+    alone = [dist.new_group([each]) for each in range(n_ranks)][rank]
+    found["own"] = losses_and_gradients(router, stats)
+    found["alone"] = losses_and_gradients(router, neural.sync_routing_stats(stats, alone))
     torch.save(found, folder / f"{rank}.pt")
     dist.destroy_process_group()
 

@@ -98,6 +98,18 @@ def test_gradients_with_counts_held_fixed(loss, k, logits) -> None:
     assert torch.autograd.gradcheck(at, (logits.clone().requires_grad_(),), fast_mode=True)
 
 
+@pytest.mark.parametrize("loss", ["balance", "groups", "sequence", "penalty"])
+def test_shares_of_choices_carry_no_gradient(loss, logits) -> None:
+    """Also where a router has counts that would, as estimates of them do."""
+    segment = torch.arange(3).repeat_interleave(10)
+    stats = stats_of(logits, segment=segment)
+    soft = [t.clone().requires_grad_() for t in (stats.counts, stats.segment_counts)]
+    value = OF_STATS[loss](stats.replace(counts=soft[0], segment_counts=soft[1]))
+    assert torch.autograd.grad(value, soft, allow_unused=True) == (None, None)
+    coefficient = AdaptiveLossCoefficient(capacity_factor=1.0)
+    assert not coefficient.drop_rate(stats.replace(counts=soft[0])).requires_grad
+
+
 @every_loss
 def test_padding_counts_for_nothing(loss, logits) -> None:
     segment = torch.arange(3).repeat_interleave(10)
@@ -246,7 +258,8 @@ def test_consistency_is_the_symmetric_divergence(logits) -> None:
     each = ((p * (p / q).log()).sum(1) + (q * (q / p).log()).sum(1)) / 2
     valid = torch.arange(30) < 11
     assert_close(consistency_loss(logits, other), each.mean())
-    assert_close(consistency_loss(logits, other, valid=valid), each[:11].mean())
+    padded = torch.where(valid[:, None], logits, torch.nan)
+    assert_close(consistency_loss(padded, other, valid=valid), each[:11].mean())
     assert consistency_loss(logits, logits).item() == 0
     assert_close(consistency_loss(logits, other), consistency_loss(other, logits))
     assert_close(consistency_loss(logits, logits + 3).item(), 0.0)

@@ -71,6 +71,11 @@ def test_a_sum_that_one_process_lacks_is_left_out(found) -> None:
         assert_close(rank["partial"]["counts"], router(inputs).stats.counts)
 
 
+def test_a_group_of_one_process_changes_nothing(found) -> None:
+    for rank in found:
+        assert_close(rank["alone"], rank["own"])
+
+
 def test_without_processes_it_says_what_to_do() -> None:
     router, inputs = router_and_inputs()
     stats = router(inputs).stats

@@ -20,6 +20,8 @@ def _sizes(threshold, max_k=2):
 def test_end_points_are_top_one_and_top_two() -> None:
     assert bool((_sizes(0.0)[0] == 1).all())
     assert bool((_sizes(1.0)[0] == 2).all())
+    equal = AdaptiveTopKRouter(6, 5, 0.0)(RoutingInputs(torch.zeros(3, 6)))
+    assert equal.n_pairs == 6  # of equal experts none stands out
 
 
 @pytest.mark.parametrize("max_k", [2, 4])

@@ -49,6 +49,14 @@ def test_the_last_group_may_be_smaller_and_hidden_groups_are_passed_over() -> No
     assert torch.equal(sizes, torch.where(group, 2, 3))
     hidden = router(_inputs(visible=torch.tensor([False, False, False, True, True])))
     assert hidden.counts.tolist() == [0, 0, 0, 40, 40]
+    assert_close(hidden.probs.sum(1), torch.ones(40))
+    hidden.logits[:, 3:].sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in router.parameters() if p.grad is not None)
+    assert router.group_of_expert.tolist() == [0, 0, 0, 1, 1]
+    assert router.place_in_group.tolist() == [0, 1, 2, 0, 1]
+    both = HierarchicalRouter(6, 5, 2, k_groups=2, k_local=3)
+    assert bool((torch.bincount(both(_inputs()).unit) == 5).all())
+    assert not both.flags(False).variable_k
 
 
 def test_both_levels_have_a_balance_loss_of_one_at_balance() -> None:

@@ -60,7 +60,8 @@ def test_a_factor_of_the_number_of_experts_changes_nothing(policy, scope) -> Non
 @pytest.mark.parametrize("factor", [0.3, 1.0, 1.25])
 def test_no_expert_takes_more_and_none_is_left_idle(policy, scope, factor) -> None:
     """Every expert of every scope computes min(chosen, capacity) units."""
-    inputs = given(valid=torch.arange(N_UNITS) % 12 < 9)
+    segment = torch.arange(4).repeat_interleave(torch.tensor([6, 18, 20, 4]))
+    inputs = given(valid=torch.arange(N_UNITS) % 12 < 9, segment=segment)
     routing = routed(inputs)
     limited = CapacityLimiter(factor, policy=policy, scope=scope)(routing, inputs)
     assert pairs(limited) <= pairs(routing)
@@ -104,11 +105,23 @@ def test_probabilities_keep_the_largest_weights_and_the_earliest_among_equals() 
     assert limiter(reverse, given()).unit.tolist() == list(range(42, 48))
 
 
+def test_rounding_makes_no_place() -> None:
+    """1.1 times ten units are eleven, and in floating point a little more."""
+    everything = routed(given(x=torch.ones(40, DIM), segment=None), k=1)
+    assert everything.counts.max() == 40
+    assert (
+        CapacityLimiter(1.1)(everything, given(x=torch.ones(40, DIM), segment=None)).n_pairs == 11
+    )
+
+
 def test_random_places_come_from_the_generator() -> None:
     limiter = CapacityLimiter(0.5, policy="random")
     routing = routed(given())
-    first, again = (limiter(routing, given(draw=3)) for _ in range(2))
-    assert pairs(first) == pairs(again)
+    limited = limiter(routing, given(draw=3))
+    draw = torch.rand(N_UNITS, generator=torch.Generator().manual_seed(3))
+    for e in range(N_EXPERTS):  # one draw a unit, whatever the rank of its choice
+        queue = sorted(routing.unit[routing.expert == e].tolist(), key=lambda t: draw[t])
+        assert {t for t, f in pairs(limited) if f == e} == set(queue[:12])
     assert len({frozenset(pairs(limiter(routing, given(draw=d)))) for d in range(5)}) == 5
 
 
@@ -153,6 +166,9 @@ def test_flags_say_what_is_still_promised() -> None:
     )
     sequence = layers["sequence"].flags(False)
     assert sequence.batch_independent and not sequence.causal
+    noisy = RouterFlags(batch_independent=False, stochastic=True)
+    behind = CapacityLimiter(1.0, scope="sequence").flags(noisy, True)
+    assert behind.stochastic and not behind.batch_independent
     assert not layers["unknown"].flags(False).batch_independent
 
 
@@ -173,6 +189,12 @@ def test_a_layer_drops_what_its_limiter_drops() -> None:
     assert int(gone.sum()) == int(routing.stats.n_dropped) > N_UNITS // 2
     assert_close(out[gone], inputs.x[gone])
     assert not torch.isclose(out[~gone], inputs.x[~gone]).all(1).any()
+
+
+def test_what_two_limits_drop_adds_up() -> None:
+    routing = routed(given())
+    limited = CapacityLimiter(0.5)(CapacityLimiter(1.0)(routing, given()), given())
+    assert limited.stats.n_dropped == routing.n_pairs - limited.n_pairs
 
 
 def test_wrong_settings_are_named() -> None:

@@ -38,6 +38,14 @@ def test_weights_are_a_top_k_of_the_state() -> None:
     assert_close(routing.weights(), top_k(RoutingInputs(routing.state)).weights())
 
 
+def test_the_first_state_is_zero_and_a_given_cell_is_shared() -> None:
+    cell = RouterCell(4)
+    router = RecurrentRouter(6, 5, hidden=4, cell=cell)
+    assert router.cell is cell
+    routing, given = router(_inputs()), router(_inputs(state=torch.zeros(20, 4)))
+    assert torch.equal(routing.state, given.state)
+
+
 def test_states_of_another_kind_are_refused() -> None:
     router = RecurrentRouter(6, 5, hidden=4)
     for state in (torch.zeros(20, 3), "hidden"):

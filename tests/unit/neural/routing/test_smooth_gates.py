@@ -86,6 +86,11 @@ def test_a_static_gate_is_one_gate_for_all_units() -> None:
     router = DSelectKRouter(4, 6, 2, conditioned=False)
     weights = router(_inputs()).weights()
     assert torch.equal(weights, weights[:1].expand_as(weights))
+    with torch.no_grad():
+        router.selector.copy_(torch.tensor([1.0, -2.0]))
+    selectors = code_probabilities(smooth_step(router.code, 1.0))[:, :6]
+    mixed = torch.softmax(router.selector, 0) @ selectors
+    assert_close(router(_inputs()).weights(), mixed.expand(40, -1))
 
 
 def test_code_mass_is_lost_weight() -> None:
@@ -98,6 +103,30 @@ def test_code_mass_is_lost_weight() -> None:
     assert_close(routing.weight.sum(), mass)
     assert_close(routing.losses["code_mass"], 1 / mass - 1)
     assert "code_mass" not in eight(_inputs(1)).losses
+
+
+@pytest.mark.parametrize("height", [0.49, 0.5])
+def test_code_mass_is_what_is_lost_and_finite_where_all_is(height) -> None:
+    """With six experts the codes six and seven, whose first bits are both on, have none."""
+    router = DSelectKRouter(4, 6, 1, conditioned=False).double()
+    with torch.no_grad():
+        router.code.copy_(torch.tensor([[height, height, 0.1]], dtype=torch.float64))
+    on = float(smooth_step(torch.tensor(height, dtype=torch.float64), 1.0))
+    given = _inputs(1)
+    loss = router(given.replace(x=given.x.double())).losses["code_mass"]
+    assert loss.item() == pytest.approx(1 / max(1 - on**2, 1e-6) - 1)
+
+
+def test_trees_split_by_steps_of_width_gamma() -> None:
+    torch.manual_seed(0)
+    router, given = COMETRouter(4, 5, 2, gamma=0.5, init_std=0.3), _inputs()
+    splits = router.split_score(given.x).view(40, 2, 4)
+    reached = leaf_probabilities(smooth_step(splits, 0.5))
+    wanted = softmax_of_reached(reached, router.leaf_score(given.x).view(40, 2, 5))
+    assert_close(router(given).weights(), wanted)
+    # the loss is of whole trees, whatever is hidden
+    entropy = router(given.replace(visible=torch.arange(5) < 3)).losses["entropy"]
+    assert_close(entropy, torch.special.entr(reached).sum((1, 2)).mean())
 
 
 @pytest.mark.parametrize("cls", [DSelectKRouter, COMETRouter])
