@@ -216,6 +216,7 @@ class BaseMoE(
         return with_monomials(X, own, expert.degree)
 
     def _model(self, gate, expert, rows) -> MoEModel:
+        expert.check_number(int(self.n_experts))
         names = self._names()
         n_distinct = count_distinct(rows, MANY_ROWS)
         gate = with_checked_penalty(gate, names[self._gate_columns]).for_rows(n_distinct)

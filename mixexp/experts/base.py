@@ -53,6 +53,9 @@ class Expert(Part):
         It is asked of parts of the target as well: what must hold of the whole is for `for_target`.
         """
 
+    def check_number(self, K: int) -> None:
+        """Raise ValueError where the family cannot be that of K experts."""
+
     def for_target(self, target, n_distinct):
         """The family as it is fitted to this target: itself, unless a setting depends on it.
 

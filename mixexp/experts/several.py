@@ -143,12 +143,15 @@ class ExpertList(Expert):
         filled = [_filled(params.coef, J, axis=-2) for params in own]
         return DistributionalParams(np.concatenate(filled, axis=-3))
 
-    def initial(self, K, q, y, weight, offset, trials):
+    def check_number(self, K):
         if K != len(self.members):
             raise ValueError(
                 f"expert= lists {len(self.members)} families for n_experts={K}; give one for every "
                 "expert."
             )
+
+    def initial(self, K, q, y, weight, offset, trials):
+        self.check_number(K)
         return self.together(
             [family.initial(1, q, y, weight, offset, trials) for family in self.families]
         )

@@ -17,6 +17,7 @@ def test_intervals_cover(design):
     assert ((found.coverage - 0.95).abs() < 4 * error).all(), found.coverage
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("design", list(DESIGNS))
 def test_the_study_runs(design):
     found = study(design, 30)

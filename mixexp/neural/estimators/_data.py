@@ -82,7 +82,7 @@ def passes(module: Any, rows: Rows, clock: Clock, seed: int):
     passed : Pass
     part : Rows
     """
-    alone = all(layer.router.flags(False).batch_independent for layer in module.layers)
+    alone = all(layer.flags(False).batch_independent for layer in module.layers)
     size = BLOCK if alone else max(1, len(rows.weight))
     for start in range(0, len(rows.weight), size):
         part = Rows(*(t[start : start + size] for t in rows))

@@ -188,7 +188,7 @@ class TabularEstimator(BaseEstimator):
 
     def _check_alone(self) -> None:
         for layer in self.module_.layers:
-            if not self.allow_batch_dependence and not layer.router.flags(False).batch_independent:
+            if not self.allow_batch_dependence and not layer.flags(False).batch_independent:
                 raise ValueError(
                     f"{type(layer.router).__name__} lets the prediction for a row depend on the "
                     "other rows of X. Use a router that does not, or set "

@@ -132,6 +132,7 @@ def test_fits_that_disagree_are_told():
     assert alike.aggregation_.loss < 0.1 * model.aggregation_.loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", ["pointwise", "whole"])
 @pytest.mark.filterwarnings("ignore:The combined model may be worse")
 def test_the_reduction_is_never_above_a_local_fit(plan):

@@ -41,6 +41,7 @@ def covers(regions, y):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("conformity", SCORES)
 def test_coverage_over_calibrations_is_exact(skewed, conformity):
     """Without ties the coverage is that of an order statistic: k / (n + 1) on average."""

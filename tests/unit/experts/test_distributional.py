@@ -202,6 +202,7 @@ def test_two_planted_experts_are_recovered(family):
     assert np.abs(z).max() < 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("expert", [StudentExpert(), SkewNormalExpert()], ids=["t", "skew"])
 def test_a_family_never_ends_below_the_gaussian_one(expert):
     rng = np.random.default_rng(8)
@@ -211,6 +212,7 @@ def test_a_family_never_ends_below_the_gaussian_one(expert):
     assert MoERegressor(2, expert=expert).fit(X, y).loglik_ >= gaussian.loglik_ - 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["student", "skew_normal"])
 def test_scales_at_the_bound_on_their_ratio_end_at_a_maximum(family):
     """An expert of tied rows pulls its scale down, and the other one's with it."""

@@ -173,6 +173,7 @@ def test_one_expert_against_scipy_on_censored_data(name, law, of):
     assert model.loglik_ >= reached - 1e-6
 
 
+@pytest.mark.slow
 def test_truncation_and_censoring_are_undone():
     X, y = two_lines(2000)
     kept = y > -0.5

@@ -93,6 +93,7 @@ def test_one_expert_is_quantile_regression(level):
     assert_allclose(model.scale_, loss(ours) / 300, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_laplace_expert_is_the_level_one_half_of_half_the_scale():
     X, y, _ = two_lines()
     one = MoERegressor(2, expert="laplace").fit(X, y)
@@ -117,6 +118,7 @@ def test_two_lines_are_recovered():
     assert ((residual < 1e-9).sum(axis=0) >= 2).all()
 
 
+@pytest.mark.slow
 def test_the_level_is_the_share_of_rows_below_in_every_expert():
     X, y, _ = two_lines()
     model = MoERegressor(2, expert=AsymmetricLaplaceExpert(0.8)).fit(X, y)
@@ -135,6 +137,7 @@ def test_an_offset_is_part_of_the_location():
     assert_allclose(moved.predict(X, offset=shift), plain.predict(X) + shift, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outliers", [0, 5, 10])
 def test_equal_rows_far_away_do_not_take_an_expert(outliers):
     """Tone data, whose lines are y = x and y = 2: McLachlan and Peel's check of robustness."""
@@ -144,6 +147,7 @@ def test_equal_rows_far_away_do_not_take_an_expert(outliers):
     assert_allclose(np.sort(model.coef_[:, 0]), [0, 1], atol=0.07)
 
 
+@pytest.mark.slow
 def test_levels_that_differ_between_experts_are_a_list():
     X, y, _ = two_lines()
     pair = [AsymmetricLaplaceExpert(0.1), AsymmetricLaplaceExpert(0.9)]

@@ -124,6 +124,7 @@ def test_two_classes_are_a_binomial_expert():
     assert_allclose(ours.coef_, theirs.coef_, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_opposite_order_has_the_opposite_slopes():
     X, y = two_scales(300)
     one = MoEClassifier(2, expert="ordinal").fit(X, y)
@@ -132,6 +133,7 @@ def test_the_opposite_order_has_the_opposite_slopes():
     assert_allclose(np.sort(one.coef_, axis=0), np.sort(-other.coef_, axis=0), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_two_experts_are_recovered():
     X, y = two_scales()
     columns = {"expert_features": [0], "gate_features": [1]}

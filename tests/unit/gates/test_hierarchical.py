@@ -309,6 +309,7 @@ def test_balanced_trees():
     assert trees.branch_name([0, 1, 2, 5]) == "0-2+5"
 
 
+@pytest.mark.slow
 def test_a_tree_of_named_experts_is_the_one_that_was_asked_for():
     rng = np.random.default_rng(3)
     x = rng.uniform(-2, 2, (300, 1))

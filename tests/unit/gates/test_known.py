@@ -239,6 +239,7 @@ def test_weights_sparse_rows_and_groups():
     assert_allclose(together.loglik_, special.logsumexp(density, axis=1, b=P[::2]).sum(), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_lists_of_families_and_intervals():
     X, y, P, _ = data()
     families = ["gaussian", "student", "gaussian"]

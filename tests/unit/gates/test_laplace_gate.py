@@ -66,6 +66,7 @@ def test_an_estimated_scale_is_never_worse_than_one(seed):
     assert free.status_.name == ("CONVERGED" if free.gate_scale_ > 0.1 else "SEPARATED")
 
 
+@pytest.mark.slow
 def test_the_search_finds_planted_centres():
     X, y, labels = planted(n=600)
     gate = LaplaceGate(scale=SCALE)

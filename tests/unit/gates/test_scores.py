@@ -51,6 +51,7 @@ def test_planted_sigmoids_are_found(K):
             assert abs(found.params[label] - value) < 4 * found.bse[label]
 
 
+@pytest.mark.slow
 def test_the_search_finds_planted_sigmoids():
     X, y, labels = planted(sigmoids, n=600)
     given = MoERegressor(3, gate="sigmoid", start=labels).fit(X, y)
@@ -154,6 +155,7 @@ def test_a_strong_ridge_leaves_no_dependence_on_the_columns(gate):
     assert np.abs(prob - prob[0]).max() < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("likelihood", ["evidential", "conditional"])
 def test_partly_known_experts_enter_a_sigmoid_gate(likelihood):
     X, y, labels = planted(sigmoids, n=300)

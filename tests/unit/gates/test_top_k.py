@@ -204,6 +204,7 @@ def test_information_is_refused_and_bootstraps_are_offered(fitted):
     assert away.max() < 0.5
 
 
+@pytest.mark.slow
 def test_replicates_that_ended_at_the_limit_of_passes_are_counted(fitted):
     model, X, y, _ = fitted
     rows, columns = Rows(X, y[:, None]), (["x0", "x1"], ["x0", "x1"])

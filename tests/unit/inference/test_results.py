@@ -148,6 +148,7 @@ def test_the_reference_expert_changes_the_gate_alone(two):
     assert_allclose(zero.bse["expert 1: dose"], one.bse["expert 1: dose"], rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_bootstraps_agree_with_the_information(two):
     model, X, y = two
     wanted = model.inference(X, y).bse

@@ -55,6 +55,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, TableModel]:
     return page_of(tmp_path_factory.mktemp("regression"), regression(), *options)
 
 
+@pytest.mark.slow
 def test_standard_errors_are_those_of_the_model(study: tuple[str, TableModel]) -> None:
     page, model = study
     table = regression().dropna()
@@ -93,6 +94,7 @@ def test_every_check_is_shown(study: tuple[str, TableModel]) -> None:
     assert rows[certain][1] == number(found.uncertainty.experts["rows"].iloc[0])
 
 
+@pytest.mark.slow
 def test_penalised_classes_say_why_they_have_no_standard_errors(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"a": rng.normal(size=N), "b": rng.normal(size=N)})

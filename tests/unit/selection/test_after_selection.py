@@ -12,6 +12,7 @@ from mixexp.selection import bootstrap_lrt, split_inference
 QUICK = MultiStart(n_starts=0.1, max_rounds=1)
 
 
+@pytest.mark.slow
 def test_the_number_of_experts_is_tested_by_the_bootstrap():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(120, 1))
@@ -29,6 +30,7 @@ def test_the_number_of_experts_is_tested_by_the_bootstrap():
         bootstrap_lrt(model, X, one, n_boot=2)
 
 
+@pytest.mark.slow
 def test_standard_errors_after_a_choice_are_of_other_rows():
     rng = np.random.default_rng(1)
     X = pd.DataFrame(rng.normal(size=(800, 6)), columns=list("abcdef"))

@@ -71,6 +71,7 @@ def bent():
     return X, y
 
 
+@pytest.mark.slow
 def test_following_ends_where_searching_does(bent):
     grid = {"n_experts": [2], "expert__penalty": [0.003, 0.03], "gate__penalty": [0.01, 0.1]}
     template = MoERegressor(start=MultiStart(n_starts=0.1, max_rounds=1))

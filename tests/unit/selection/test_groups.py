@@ -48,6 +48,7 @@ def test_folds_keep_groups_together(panel):
         make_folds(y, 4, classes=False, groups=np.zeros(120, dtype=int))
 
 
+@pytest.mark.slow
 def test_a_study_of_groups(panel, tmp_path):
     X, y, who = panel
     labels = np.array([f"s{i}" for i in who])
@@ -73,6 +74,7 @@ def test_a_study_of_groups(panel, tmp_path):
     assert_allclose(study.log_prob(X, y, groups=labels).sum(), best.loglik_, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_one_against_two_experts_of_groups(panel):
     X, y, who = panel
     test = bootstrap_lrt(MoERegressor(1, gate="constant"), X, y, groups=who, n_boot=9)

@@ -40,6 +40,7 @@ def test_another_criterion_reads_the_fits_as_a_study_of_its_own_would(result, cr
     assert found.best_estimator_ is result.models[found.chosen]
 
 
+@pytest.mark.slow
 def test_one_standard_error_is_read_without_fitting(result):
     found, own = result.by("cv", one_se=True), study("cv", 2, one_se=True)
     assert (found.chosen, found.notes) == (own.chosen, own.notes)
@@ -65,6 +66,7 @@ def test_a_study_without_folds_is_not_read_by_them():
         result.by("no such criterion")
 
 
+@pytest.mark.slow
 def test_the_slope_is_that_of_the_regular_fits():
     grid = {"n_experts": [1, 2, 3, 4], "expert__degree": [1, 2, 3]}
     result = SelectionStudy(MoERegressor(), grid, "slope", cv=None).fit(*bent()).result_

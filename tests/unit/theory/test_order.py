@@ -77,6 +77,7 @@ def steps(n=300):
     return X, np.floor(1.5 * (X[:, 0] + 1)) + 0.1 * rng.standard_normal(n)
 
 
+@pytest.mark.slow
 def test_steps_need_constant_experts():
     found = select_order_and_degree(*steps(), n_experts=[1, 2, 3, 4], degrees=[0, 1])
     assert (found.n_experts, found.degree) == (3, 0)

@@ -87,6 +87,7 @@ def test_the_hellinger_distance_of_classes_is_their_sum():
 # --- studies -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_larger_study_contains_the_smaller():
     small = rate_study(sgamoe(), [60, 200], replicates=2, starts=["truth"], n_fresh=500)
     large = rate_study(

@@ -7,8 +7,9 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from mixexp.neural import MultiTaskMoEClassifier, MultiTaskMoERegressor, TopKRouter, Training
+from tests.sklearn_checks import checks_of
 
-from .test_sklearn_checks import FAST, FEW, WHOLE, checks_of
+from .test_sklearn_checks import FAST, FEW, WHOLE
 
 SHORT = Training(3, batch_size=32)
 LONG = Training(25, batch_size=50, learning_rate=0.02)
@@ -54,6 +55,7 @@ def test_the_loss_of_a_task_is_the_mean_over_its_known_targets() -> None:
         model.fit(X, np.c_[Y[:, 0], np.full(60, np.nan)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("like", [None, 1])
 def test_a_new_task_changes_no_bit_of_the_others(like) -> None:
     X, Y = problem()

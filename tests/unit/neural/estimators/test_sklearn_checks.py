@@ -7,9 +7,9 @@ mini-batches, gate noise and early stopping too.
 from __future__ import annotations
 
 import pytest
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mixexp.neural import NeuralMoEClassifier, NeuralMoERegressor, Training
+from tests.sklearn_checks import checks_of
 
 WHOLE = {
     "n_experts": 2,
@@ -48,18 +48,6 @@ FAST = (
     "check_supervised_y_2d",
     "check_estimators_dtypes",
 )
-
-
-def checks_of(estimators, names=None):
-    """scikit-learn's checks as a list, all or those of the names."""
-    mark = parametrize_with_checks(estimators)
-    argnames, values = mark.args
-    chosen = [
-        value
-        for value in values
-        if names is None or getattr(value[1], "func", value[1]).__name__ in names
-    ]
-    return pytest.mark.parametrize(argnames, chosen, **mark.kwargs)
 
 
 @checks_of([NeuralMoERegressor(**FEW), NeuralMoEClassifier(**FEW)], FAST)

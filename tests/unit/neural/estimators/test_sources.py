@@ -73,6 +73,7 @@ def test_weight_of_zero_leaves_rows_out(regimes) -> None:
     assert abs(with_zeros.predict(X[400:]) - y[400:]).mean() < 1
 
 
+@pytest.mark.slow
 def test_classes(regimes) -> None:
     X, y, mean, _ = regimes
     label = np.where(y > 0, "up", "down")

@@ -9,9 +9,9 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mixexp import LassoMoEClassifierCV, LassoMoERegressorCV, MoERegressor, MultiStart, load
+from tests.sklearn_checks import checks_of
 
 from .planted import planted
 
@@ -20,14 +20,8 @@ QUICK = {"start": FEW, "penalties_expert": 4, "searches": 1, "cv": 2}
 QUICKEST = QUICK | {"penalties_expert": 3, "searches": 0}
 
 
-def checks_of(estimators):
-    mark = parametrize_with_checks(estimators)
-    names, values = mark.args
-    return pytest.mark.parametrize(names, list(values), **mark.kwargs)
-
-
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@checks_of([LassoMoERegressorCV(**QUICKEST), LassoMoEClassifierCV(**QUICKEST)])
+@checks_of([LassoMoERegressorCV(**QUICKEST), LassoMoEClassifierCV(**QUICKEST)], long=False)
 def test_scikit_learn_check(estimator, check):
     check(estimator)
 
@@ -68,6 +62,7 @@ def test_held_out_rows_are_predicted_better_than_by_one_line(model):
     assert model.score(X, y) > line.score(X, y) + 0.1
 
 
+@pytest.mark.slow
 def test_one_standard_error_takes_fewer_parameters(data, model):
     sparse = clone(model).set_params(one_se=True).fit(*data)
     assert sparse.path_.table["cv_loglik"].equals(model.path_.table["cv_loglik"])

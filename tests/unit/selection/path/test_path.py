@@ -350,6 +350,7 @@ def test_the_coupled_ratio_counts_weights_as_repetitions(data):
     assert_allclose(noise_ratio(model, twice, null), noise_ratio(model, rows, null))
 
 
+@pytest.mark.slow
 def test_held_out_rows_choose_a_fit_that_is_not_regular_only_where_it_is_much_better(result):
     table = result.table.assign(regular=np.arange(len(result.table)) == 0)
     noise = np.random.default_rng(0).standard_normal(result.cv_log_prob.shape[1])
@@ -368,6 +369,7 @@ def test_the_weakest_strength_depends_on_the_columns(data, many):
         assert_allclose(chain[-1].expert / chain[0].expert, ratio)
 
 
+@pytest.mark.slow
 def test_weaker_places_are_reached_behind_saturated_ones():
     """Above its true optimum a path in many columns may only know fits near interpolation."""
     X, y = planted(60, 2000, seed=3)

@@ -40,6 +40,7 @@ def result(fitted):
     return fitted.result_
 
 
+@pytest.mark.slow
 def test_planted_columns_are_selected_and_noise_stays_within_the_bound(result):
     assert {"x0", "x1", "x2"} <= set(result.selected())
     bound = result.bounds().loc["Meinshausen-Bühlmann", "bound"]
@@ -96,6 +97,7 @@ def test_what_is_printed(result):
     assert "x0" in text.split("selected\n")[-1] and "and 18 more columns" in text
 
 
+@pytest.mark.slow
 def test_order_and_repetition_do_not_matter(data):
     X, y = data[0][:80, :6], data[1][:80]
     weight = np.where(np.arange(80) % 4 == 0, 2, 1)
@@ -107,6 +109,7 @@ def test_order_and_repetition_do_not_matter(data):
     assert_array_equal(repeated.by_expert, weighted.by_expert)
 
 
+@pytest.mark.slow
 def test_processes_and_seeds(data):
     X, y = data[0][:80, :6], data[1][:80]
     alone, shared, other = (
@@ -133,6 +136,7 @@ def test_only_columns_that_a_penalty_decides_about_are_counted(data):
     assert result.n_selected["any"].max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gate", ["softmax", "constant"])
 def test_a_gate_without_a_penalty_is_not_counted(data, gate):
     X, y = data[0][:100, :5], data[1][:100]
