@@ -119,8 +119,11 @@ WRAPPERS = {
 }
 
 
+PLAIN = ("gaussian", "multinomial")
+
+
 def plain_estimators():
-    return [WRAPPERS[name](expert=name, **FEW) for name in ("gaussian", "multinomial")]
+    return [WRAPPERS[name](expert=name, **FEW) for name in PLAIN]
 
 
 def estimators():
@@ -128,11 +131,11 @@ def estimators():
     own = [
         WRAPPERS[name](expert=name, **FEW)
         for name, cls in EXPERTS.items()
-        if name in WRAPPERS and not issubclass(cls, DistributionalExpert)
+        if name in WRAPPERS and name not in PLAIN and not issubclass(cls, DistributionalExpert)
     ]
     own += [MoERegressor(gate="gaussian", **FEW), MoEClassifier(gate="constant", **FEW)]
     own += [GLoMERegressor(parametrisation=name, **FEW) for name in ("forward", "inverse")]
-    return [*own[2:], BLoMERegressor(**FEW), ContextualMoERegressor(["dry", "wet"], **FEW)]
+    return [*own, BLoMERegressor(**FEW), ContextualMoERegressor(["dry", "wet"], **FEW)]
 
 
 def distributional_estimators():
