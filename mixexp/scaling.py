@@ -5,6 +5,7 @@ Blocks of rows are standardised one at a time; a fit never copies X.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -106,6 +107,57 @@ class Moments(NamedTuple):
         scale = np.sqrt(np.maximum(self.square, 0) / self.mass)
         constant = scale <= 1e-13 * np.abs(self.mean)
         return self.mean, np.where(constant | (scale == 0), np.inf, scale)
+
+
+class Products(NamedTuple):
+    """Weight, weighted means and sums of products of deviations of some columns: what blocks add
+    up to.
+
+    columns (q,): their positions in X; mean (q,); square (q, q).
+    """
+
+    columns: np.ndarray
+    mass: float
+    mean: np.ndarray
+    square: np.ndarray
+
+    @classmethod
+    def of(cls, X, columns, weight) -> Products:
+        """Those of rows of positive weight, block by block; ``weight`` (n,) or None."""
+        parts = (
+            cls._of_block(X[b][:, columns], columns, None if weight is None else weight[b])
+            for b in blocks(X.shape[0])
+        )
+        return functools.reduce(cls.merged, parts)
+
+    @classmethod
+    def _of_block(cls, A, columns, weight) -> Products:
+        w = np.ones(len(A)) if weight is None else weight
+        A = np.asarray(A, dtype=np.float64)
+        mean = w @ A / w.sum()
+        centred = A - mean
+        return cls(columns, w.sum(), mean, centred.T @ (w[:, None] * centred))
+
+    def merged(self, other: Products) -> Products:
+        """Those of both: the pairwise update of Chan, Golub and LeVeque (1983)."""
+        difference = other.mean - self.mean
+        mass = self.mass + other.mass
+        between = np.outer(difference, difference) * (self.mass * other.mass / mass)
+        return Products(
+            self.columns,
+            mass,
+            self.mean + difference * (other.mass / mass),
+            self.square + other.square + between,
+        )
+
+    def gram(self, columns, scaling: Scaling) -> np.ndarray:
+        """(1 + len(columns),) * 2 Gram matrix of the standardised `design` of some of them."""
+        at = np.searchsorted(self.columns, columns)
+        scale = scaling.x_scale[columns]
+        mean = np.concatenate([[1.0], (self.mean[at] - scaling.x_centre[columns]) / scale])
+        out = self.mass * np.outer(mean, mean)
+        out[1:, 1:] += self.square[np.ix_(at, at)] / np.outer(scale, scale)
+        return out
 
 
 class ColumnSummary:

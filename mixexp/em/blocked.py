@@ -15,7 +15,7 @@ import numpy as np
 from ..scaling import ColumnSummary
 from ..sources import Block, BlockSource, PlacedError, Source, read_ahead
 from .checkpoint import fingerprint
-from .rows import Rows
+from .rows import Rows, design_gram
 from .starts.keys import hash_rows, keyed_uniform
 from .starts.table import (
     FEW_ROWS,
@@ -45,6 +45,8 @@ class BlockRows:
         Whether the target holds codes of classes.
     counts : bool, default=True
         Whether distinct rows are counted; without, no table can be made.
+    columns : int array
+        The columns of X, ascending, whose products the survey sums for `design_gram`.
 
     Attributes
     ----------
@@ -56,10 +58,12 @@ class BlockRows:
     y = weight = prior = group = X = None
     first = slice(None)
 
-    def __init__(self, source: Source, prepare: Any, classifies: bool, counts: bool = True):
+    def __init__(
+        self, source: Source, prepare: Any, classifies: bool, counts: bool = True, columns=()
+    ):
         self.source, self.prepare, self.classifies = source, prepare, classifies
         self.n: int | None = None
-        survey = self.reduce(Surveyor(classifies, counts), Survey.merged)
+        survey = self.reduce(Surveyor(classifies, counts, columns), Survey.merged)
         self.survey, self.n = survey, survey.n
         self._tables: dict[tuple[int, int], Table] = {}
 
@@ -287,6 +291,14 @@ class Sampler:
 @canonical_table.register
 def _(rows: BlockRows, table_size: int, seed: int) -> Table:
     return rows.table(table_size, seed)
+
+
+@design_gram.register
+def _(rows: BlockRows, columns, scaling):
+    known = rows.survey.products
+    if known is None or not np.isin(columns, known.columns).all():
+        return design_gram.dispatch(object)(rows, columns, scaling)  # by a reading
+    return known.gram(columns, scaling)
 
 
 @count_distinct.register

@@ -17,15 +17,14 @@ from .engines import engine_for
 from .model import MoEModel
 from .params import MoEParams, stack, take
 from .regular import is_regular
-from .rows import Rows, columns_with_density
+from .rows import MANY_COLUMNS, Rows, columns_with_density
 from .search import search
 from .separation import separates
 from .start import Optimum, StartResult
 from .status import Status
-from .summary import FitSummary, certainty, counts
+from .summary import FitSummary, counts, last_pass
 from .threads import single_threaded_blas
 
-MANY_COLUMNS = 1000  # beyond which no Gram matrix is formed to count the independent ones
 RISE = 1e-10  # of the objective per unit weight, that is more than rounding
 
 
@@ -245,8 +244,8 @@ def _found_again(extra, model, rows) -> StartResult:
 
 
 def _judge(model, engine, result, optima) -> Fit:
-    final = engine.run(model, result.params)
     params = take(result.params, 0)
+    final, (soft, hard, *sizes) = last_pass(engine, model, params)
     rows = engine.rows
     row_mass, units = final.statistics.expert.mass[0], rows.counted_units
     regular = bool(is_regular(model, params, row_mass, rows.counted_rows))
@@ -257,7 +256,6 @@ def _judge(model, engine, result, optima) -> Fit:
         elif separates(model, engine, params.gate, take(final.statistics.gate, 0), units):
             status = Status.SEPARATED
 
-    soft, hard, *sizes = certainty(engine, model, params)
     mass = row_mass if rows.group is None else np.array(sizes)
     counted = _identified(model, rows, params)
     summary = FitSummary(

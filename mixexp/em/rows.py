@@ -177,6 +177,7 @@ class Rows(NamedTuple):
 
 
 INDEPENDENT = 1e-8  # share of a column's variance that the columns before it must leave
+MANY_COLUMNS = 1000  # beyond which no Gram matrix is formed to count the independent ones
 
 
 def columns_with_density(rows: Rows | Any, columns, independent: bool):

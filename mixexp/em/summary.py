@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .params import stack
+
 
 class FitSummary(NamedTuple):
     """What criteria need to know of a fit.
@@ -79,10 +81,17 @@ def entropies(resp, weight):
 @functools.singledispatch
 def certainty(engine, model, params):
     """(2 + K,) soft and hard entropy of the responsibilities, and the weights of the experts."""
-    return engine.rows.summed(functools.partial(_block_certainty, model, params))
+    return engine.rows.summed(functools.partial(block_certainty, model, params))
 
 
-def _block_certainty(model, params, rows):
+@functools.singledispatch
+def last_pass(engine, model, params):
+    """The pass at one set of parameters, and `certainty` there: what a fit is judged by."""
+    return engine.run(model, stack([params])), certainty(engine, model, params)
+
+
+def block_certainty(model, params, rows):
+    """`certainty` of a block."""
     resp = model.responsibilities(params, rows)[rows.first]
     return np.concatenate([entropies(resp, rows.unit_weight), rows.unit_weight @ resp])
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..experts.target import TargetSummary
-from ..scaling import Moments
-from .rows import Rows
+from ..scaling import Moments, Products
+from .rows import MANY_COLUMNS, Rows
 from .starts.keys import hash_rows, mix
 
 MANY = 2**18  # distinct rows up to which their hashes and weights are kept
@@ -55,6 +55,8 @@ class Survey(NamedTuple):
         Weights of the classes.
     total, largest : float
         Sum and maximum of the target's values.
+    products : Products or None
+        Of the columns that a model uses, where they are few enough.
     distinct : Distinct
     keys : int or None
         Sum, modulo 2**64, of a hash of every row with its offset, trials and weight: what the
@@ -72,6 +74,7 @@ class Survey(NamedTuple):
     counts: np.ndarray | None
     total: float
     largest: float
+    products: Products | None
     distinct: Distinct
     keys: int | None
     head: Rows
@@ -90,6 +93,7 @@ class Survey(NamedTuple):
             _added(self.counts, other.counts),
             self.total + other.total,
             max(self.largest, other.largest),
+            None if self.products is None else self.products.merged(other.products),  # type: ignore[arg-type]
             self.distinct.merged(other.distinct),
             None if None in (self.keys, other.keys) else (self.keys + other.keys) % 2**64,  # type: ignore[operator]
             joined([self.head, other.head]).take(slice(HEAD)) if few else self.head,
@@ -107,10 +111,15 @@ class Survey(NamedTuple):
 
 
 class Surveyor:
-    """The function of blocks that takes the survey; ``counts`` says whether rows are told apart."""
+    """The function of blocks that takes the survey.
 
-    def __init__(self, classifies: bool, counts: bool = True):
-        self.classifies, self.counts = classifies, counts
+    ``counts`` says whether rows are told apart, ``columns`` of which of X, ascending, products are
+    summed: none are of more than `MANY_COLUMNS`.
+    """
+
+    def __init__(self, classifies: bool, counts: bool = True, columns=()):
+        few = 0 < len(columns) <= MANY_COLUMNS
+        self.classifies, self.counts, self.columns = classifies, counts, columns if few else None
 
     def __call__(self, rows: Rows) -> Survey:
         y, weight = rows.y, rows.weight
@@ -127,6 +136,7 @@ class Surveyor:
             None if codes is None else np.bincount(codes, weights=weight),
             float(y.sum()),
             float(y.max()),
+            None if self.columns is None else Products.of(rows.X, self.columns, weight),
             Distinct(None, None) if key is None else merged_keys(key, _weight(rows)),
             None if key is None else _sum_of_keys(key, _weight(rows)),
             copied(rows.take(slice(HEAD))),

@@ -269,7 +269,9 @@ class BlockedMixin:
             raise ValueError(f"{type(expert).__name__} takes one response; got {m} columns of y.")
         self._n_outputs = m if expert.multi_output else 0
         own = self._expert_columns[self._expert_columns < self.n_features_in_]
-        rows = BlockRows(source, Preparation(names, expert, own, m, codes), codes is not None)
+        prepare = Preparation(names, expert, own, m, codes)
+        used = np.union1d(self._gate_columns, self._expert_columns).astype(int)
+        rows = BlockRows(source, prepare, codes is not None, columns=used)
         if gate.joint or gate.uses_distances:
             chosen = columns_with_density(rows, self._gate_columns, gate.needs_independent_columns)
             self._gate_columns = chosen

@@ -6,13 +6,14 @@ import pickle
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose
 
 from mixexp import BlockDataset
 from mixexp.em.blocked import BlockRows
 from mixexp.em.engines import BlockEngine, MemoryEngine
 from mixexp.em.params import concatenate, tree_map
-from mixexp.em.rows import Rows, columns_with_density, standardisation
+from mixexp.em.rows import Rows, columns_with_density, design_gram, standardisation
 from mixexp.em.starts.table import canonical_table
 from tests.contracts.cases import batch, model_of, pairs, problem, some_params
 
@@ -23,13 +24,13 @@ def as_rows(block):
     return Rows(block.X, block.y, block.weight, block.offset, block.trials)
 
 
-def cut(rows: Rows, classifies=False, cuts=CUTS) -> BlockRows:
+def cut(rows: Rows, classifies=False, cuts=CUTS, columns=()) -> BlockRows:
     """The rows as blocks of unequal sizes."""
     parts = rows._asdict()
     given = {name: parts[name] for name in ("X", "y", "weight", "offset", "trials")}
     given = {name: values for name, values in given.items() if values is not None}
     blocks = [{name: a[i:j] for name, a in given.items()} for i, j in pairwise(cuts)]
-    return BlockRows(BlockDataset(blocks), as_rows, classifies)
+    return BlockRows(BlockDataset(blocks), as_rows, classifies, columns=columns)
 
 
 def assert_equal_to_rounding(one, other):
@@ -66,17 +67,21 @@ def test_the_pass_does_not_depend_on_the_number_of_threads():
     tree_map(np.testing.assert_array_equal, *results)
 
 
-def test_what_is_asked_of_all_rows_is_the_same():
+@pytest.mark.parametrize("columns", [[], [0, 1, 2, 3, 4]])
+def test_what_is_asked_of_all_rows_is_the_same(columns):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(600, 3)) * [1e-6, 1, 1e7] + [1, -5, 1e8]
     X = np.column_stack([X, X[:, 1] - X[:, 0], np.full(600, 0.1)])
     y, weight = rng.normal(size=(600, 2)), rng.uniform(0.1, 3, 600)
     rows = Rows(X, y, weight, rng.normal(size=600))
-    blocks = cut(rows)
+    blocks = cut(rows, columns=np.array(columns, dtype=int))
     assert_equal_to_rounding(standardisation(blocks, True), standardisation(rows, True))
     for independent in (False, True):
         kept = columns_with_density(blocks, np.arange(5), independent)
         assert kept.tolist() == columns_with_density(rows, np.arange(5), independent).tolist()
+    some, scaling = np.array([4, 2, 0]), standardisation(rows, True)
+    gram = design_gram(rows, some, scaling)
+    assert_allclose(design_gram(blocks, some, scaling), gram, rtol=1e-9, atol=1e-9 * gram[0, 0])
     assert (blocks.n_units, blocks.n_positive) == (rows.n_units, rows.n_positive)
     for name in ("total_weight", "counted_units", "counted_rows"):
         assert_allclose(getattr(blocks, name), getattr(rows, name), rtol=1e-14)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
-from ..blocked import BlockRows
+from ..blocked import BlockRows, Summed
 from ..model import MoEModel
-from ..params import PassResult, tree_map
+from ..params import PassResult, stack, tree_map
 from ..rows import Rows
+from ..summary import block_certainty, last_pass
 from ..survey import joined
 from .memory import MemoryEngine
 
@@ -59,6 +62,26 @@ class BlockPass:
 
     def __call__(self, rows: Rows) -> PassResult:
         return MemoryEngine(rows, self.model, self.n_jobs).run(self.model, self.params)
+
+
+class LastPass:
+    """The function of blocks that makes a pass and sums `certainty`, in one reading."""
+
+    def __init__(self, model, params, n_jobs):
+        self.one = BlockPass(model, stack([params]), n_jobs)
+        self.other = Summed(functools.partial(block_certainty, model, params))
+
+    def __call__(self, rows: Rows):
+        return self.one(rows), self.other(rows)
+
+    @staticmethod
+    def merge(left, right):
+        return add(left[0], right[0]), left[1] + right[1]
+
+
+@last_pass.register
+def _(engine: BlockEngine, model, params):
+    return engine.rows.reduce(LastPass(model, params, engine.n_jobs), LastPass.merge)
 
 
 def add(left: PassResult, right: PassResult) -> PassResult:

@@ -225,6 +225,19 @@ class Counted:
         return iter(self.change(self.blocks) if changed else self.blocks)
 
 
+@pytest.mark.parametrize("gate", ["softmax", "gaussian"])
+def test_three_readings_come_besides_the_passes(gate):
+    """The survey, the rows of the table, and what the fit is judged by."""
+    X, mean, _ = two_regimes()
+    y = gaussian_target(mean, 5)
+    counted = Counted([(X[i:j], y[i:j]) for i, j in itertools.pairwise(CUTS)], 1000, None)
+    dataset = BlockDataset(counted)
+    before = counted.reading
+    model = MoERegressor(2, gate=gate, start=QUICK).fit(dataset)
+    own = 1 if gate == "gaussian" else 0  # the log-likelihood of y given x, of a joint fit
+    assert counted.reading - before == model.n_iter_ + 3 + own
+
+
 def without_a_value(blocks):
     X, y = blocks[-1]
     X = X.copy()
