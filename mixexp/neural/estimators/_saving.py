@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,13 @@ def _restore(model, fitted: dict[str, Any], state: dict[str, np.ndarray]) -> Non
     model._columns = Columns(**fitted["columns"])
     with torch.random.fork_rng(devices=[]):
         module = model._make_module(_encoder(model, state))
+    if str(model.device).startswith("cuda") and not torch.cuda.is_available():
+        warnings.warn(
+            f"the model was fitted on {model.device!r}, which is not here: device is now 'auto'.",
+            UserWarning,
+            stacklevel=5,
+        )
+        model.device = "auto"
     kinds = {"float32": torch.float32, "float64": torch.float64}
     module.to(model._device(), kinds[model.dtype])
     module.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})

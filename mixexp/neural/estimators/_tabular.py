@@ -120,6 +120,7 @@ class TabularEstimator(BaseEstimator):
             raise ValueError(f"dropout must lie in [0, 1); got {self.dropout!r}.")
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {sorted(DTYPES)}; got {self.dtype!r}.")
+        self._device()
         if self.training is not None and not isinstance(self.training, Training):
             raise TypeError(f"training must be a Training(...); got {self.training!r}.")
         return (Training() if self.training is None else self.training).check()
@@ -170,7 +171,19 @@ class TabularEstimator(BaseEstimator):
     def _device(self) -> torch.device:
         if self.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device("cpu" if self.device is None else self.device)
+        try:
+            device = torch.device("cpu" if self.device is None else self.device)
+        except RuntimeError as error:
+            raise ValueError(
+                "device must be None, 'auto' or a name of PyTorch's, such as 'cuda'; got "
+                f"{self.device!r}."
+            ) from error
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(
+                f"device={self.device!r} needs a GPU, and PyTorch sees none here "
+                "(torch.cuda.is_available() is False). Use device='auto' or None."
+            )
+        return device
 
     def _generator(self, step: int) -> torch.Generator:
         return torch.Generator(self._device()).manual_seed(self._seed + step)

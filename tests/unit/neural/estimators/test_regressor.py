@@ -303,3 +303,17 @@ def test_settings_out_of_range_are_named() -> None:
 def test_public_names_are_there() -> None:
     for name in ("NeuralMoERegressor", "Training", "PiecewiseLinearEmbedding", "MLPExperts"):
         assert name in neural.__all__ and getattr(neural, name).__doc__
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_here_is_named_before_any_work(tmp_path) -> None:
+    X, y = frame(20)
+    for device, text in {"cuda": "PyTorch sees none here", "gpu": "must be None, 'auto'"}.items():
+        with pytest.raises(ValueError, match=text):
+            NeuralMoERegressor(device=device, training=SHORT).fit(X, y)
+    model = NeuralMoERegressor(training=SHORT).fit(X, y).set_params(device="cuda:0")
+    model.save(tmp_path / "model.mixexp")
+    with pytest.warns(UserWarning, match="'cuda:0', which is not here"):
+        loaded = NeuralMoERegressor.load(tmp_path / "model.mixexp")
+    assert loaded.device == "auto"
+    assert_array_equal(loaded.predict(X), model.set_params(device=None).predict(X))
