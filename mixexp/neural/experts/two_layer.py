@@ -71,6 +71,27 @@ class TwoLayer(NamedTuple):
             none if self.b2 is None else list(self.b2.unbind(0)),
         )
 
+    def of_runs(self, runs) -> tuple[list, list, list, list]:
+        """w1, w2, b1 and b2 of each run of experts, with the experts first; b1, b2 as a row each.
+
+        Parameters
+        ----------
+        runs : list of Run
+            Of one expert each where widths differ.
+        """
+        if self.widths is not None:
+            each = [
+                [None if views[run.first] is None else views[run.first][None] for run in runs]
+                for views in self.views()
+            ]
+        else:
+            each = [
+                [None if t is None else t.narrow(0, run.first, run.n) for run in runs]
+                for t in self.tensors
+            ]
+        shifts = [[None if b is None else b.unsqueeze(1) for b in views] for views in each[2:]]
+        return each[0], each[1], shifts[0], shifts[1]
+
 
 def plain_two_layer(rows: Tensor, counts: list[int], experts: TwoLayer) -> Tensor:
     """Outputs for rows sorted by expert, by plain autograd."""
