@@ -19,6 +19,7 @@ from mixexp._persistence._file import (
     load_tree,
     save_tree,
 )
+from mixexp._persistence._labels import labels_from_array, labels_to_array
 
 __all__ = [
     "FORMAT_VERSION",
@@ -27,6 +28,8 @@ __all__ = [
     "component_from_tree",
     "component_to_tree",
     "digest",
+    "labels_from_array",
+    "labels_to_array",
     "load_tree",
     "namedtuple_from_tree",
     "namedtuple_to_tree",

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import clone
 
 from .._component import GATES, resolve
+from .._persistence import labels_from_array
 from ..em.params import MoEParams
 from ..em.regular import is_regular
 from ..em.status import Status
@@ -289,8 +290,7 @@ def _fitted(template, mixture: LargeMixture, params: MoEParams, said: Aggregatio
     if first.feature_names is not None:
         own["feature_names_in_"] = first.feature_names.astype(object)
     if first.classes is not None:
-        labels = first.classes
-        own["classes_"] = labels.astype(object) if labels.dtype.kind == "U" else labels
+        own["classes_"] = labels_from_array(first.classes)
     for name, value in own.items():
         setattr(template, name, value)
     template.regular_ = bool(is_regular(model, params, template.expert_sizes_, n))

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
-from .._persistence import PersistenceError, load_tree, save_tree
+from .._persistence import PersistenceError, labels_to_array, load_tree, save_tree
 from .._validation import check_weight
 from ..em.params import MoEParams
 from ..estimators._scoring import source_given, summed
@@ -157,13 +157,7 @@ class LocalFit:
         from .. import __version__
 
         tree = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        if self.classes is not None and self.classes.dtype == object:
-            if not all(isinstance(label, str) for label in self.classes):
-                raise PersistenceError(
-                    "The class labels are Python objects of mixed types; only numbers, bool and "
-                    "text can be stored. Convert the target first."
-                )
-            tree["classes"] = self.classes.astype(str)
+        tree["classes"] = None if self.classes is None else labels_to_array(self.classes)
         tree["moments"] = None if self.moments is None else self.moments._asdict()
         save_tree(path, tree, kind=KIND, version=__version__)
 

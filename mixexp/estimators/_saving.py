@@ -15,6 +15,8 @@ from .._persistence import (
     PersistenceError,
     component_from_tree,
     component_to_tree,
+    labels_from_array,
+    labels_to_array,
     namedtuple_to_tree,
     save_tree,
 )
@@ -135,7 +137,7 @@ def to_tree(model) -> dict[str, Any]:
     if hasattr(model, "feature_names_in_"):
         fitted["feature_names_in_"] = model.feature_names_in_.astype(str)
     if hasattr(model, "classes_"):
-        fitted["classes_"] = _labels(model.classes_)
+        fitted["classes_"] = labels_to_array(model.classes_)
     return {"estimator": estimator, "fitted": fitted}
 
 
@@ -173,8 +175,7 @@ def from_tree(tree: dict[str, Any]) -> Any:
     model._gate_columns, model._expert_columns = fitted["gate_columns"], fitted["expert_columns"]
     for name in ("feature_names_in_", "classes_"):
         if name in fitted:
-            value = fitted[name]
-            setattr(model, name, value.astype(object) if value.dtype.kind == "U" else value)
+            setattr(model, name, labels_from_array(fitted[name]))
     if expert.degree > 1:
         own = model._expert_columns[model._expert_columns < model.n_features_in_]
         model._monomials = monomial_names(model._names()[own], expert.degree)
@@ -200,16 +201,4 @@ def _column(values: pd.Series):
         list(values)
         if values.dtype == object or values.dtype.kind not in "fib"
         else values.to_numpy()
-    )
-
-
-def _labels(classes):
-    """Class labels in a dtype that a file can hold; mixed Python objects are refused."""
-    if classes.dtype != object:
-        return classes
-    if all(isinstance(value, str) for value in classes):
-        return classes.astype(str)
-    raise PersistenceError(
-        "The class labels are Python objects of mixed types; only numbers, bool and text can be "
-        "stored. Convert the target first."
     )

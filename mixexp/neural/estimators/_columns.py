@@ -150,20 +150,25 @@ def provisional_codes(categories: np.ndarray) -> np.ndarray:
 
 def fit_columns(table: Table, weight: np.ndarray, positions, categorical) -> Columns:
     """Weighted means, standard deviations and vocabularies of rows of positive weight."""
-    total = weight.sum()
-    centre = weight @ table.numeric / total
-    scale = np.sqrt(weight @ (table.numeric - centre) ** 2 / total)
-    # a constant column has a deviation of rounding size: it is left at zero
-    flat = scale <= 1e-12 * np.maximum(np.abs(centre), np.finfo(float).tiny)
+    centre, scale, flat = moments(table.numeric, weight)
+    # a constant column is left at zero, but for rounding
     scale = np.where(flat, np.maximum(np.abs(centre), 1.0), scale)
     vocabularies = [_vocabulary(column.tolist()) for column in table.categories.T]
     columns = Columns(positions, categorical, centre, scale, vocabularies, [])
     codes = columns.codes(table.categories)
     shares = [
-        np.bincount(code, weights=weight, minlength=len(words)) / total
+        np.bincount(code, weights=weight, minlength=len(words)) / weight.sum()
         for code, words in zip(codes.T, vocabularies, strict=True)
     ]
     return columns._replace(shares=shares)
+
+
+def moments(values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Weighted means, standard deviations, and which columns are constant but for rounding."""
+    total = weight.sum()
+    centre = weight @ values / total
+    scale = np.sqrt(weight @ (values - centre) ** 2 / total)
+    return centre, scale, scale <= 1e-12 * np.maximum(np.abs(centre), np.finfo(float).tiny)
 
 
 def _vocabulary(values: list) -> list:

@@ -17,6 +17,8 @@ from ..._persistence import (
     PersistenceError,
     component_from_tree,
     component_to_tree,
+    labels_from_array,
+    labels_to_array,
     load_tree,
     save_tree,
 )
@@ -66,9 +68,9 @@ def save(model, path) -> None:
     }
     for name in ("feature_names_in_", "classes_"):
         if isinstance(getattr(model, name, None), np.ndarray):
-            fitted[name] = _labels(getattr(model, name))
+            fitted[name] = labels_to_array(getattr(model, name))
     if hasattr(model, "_labels"):
-        fitted["task_labels"] = [_labels(labels) for labels in model._labels]
+        fitted["task_labels"] = [labels_to_array(labels) for labels in model._labels]
     state = {name: t.detach().cpu().numpy() for name, t in model.module_.state_dict().items()}
     tree = {
         "estimator": component_to_tree(plain, known_classes()),
@@ -108,8 +110,7 @@ def _restore(model, fitted: dict[str, Any], state: dict[str, np.ndarray]) -> Non
             setattr(model, name, fitted[name])
     for name in ("feature_names_in_", "classes_"):
         if name in fitted:
-            value = fitted[name]
-            setattr(model, name, value.astype(object) if value.dtype.kind == "U" else value)
+            setattr(model, name, labels_from_array(fitted[name]))
     if "task_labels" in fitted:
         model._labels = fitted["task_labels"]
         model.classes_ = model._labels[0] if model._flat else model._labels
@@ -174,14 +175,3 @@ def router_from_tree(tree) -> Any:
     if tree["router"] not in ROUTERS:
         raise PersistenceError(f"the file needs the router {tree['router']!r}; update mixexp.")
     return functools.partial(ROUTERS[tree["router"]], **tree["settings"])
-
-
-def _labels(values: np.ndarray) -> np.ndarray:
-    """Labels in a dtype that a file can hold; mixed Python objects are refused."""
-    if values.dtype != object:
-        return values
-    if all(isinstance(value, str) for value in values):
-        return values.astype(str)
-    raise PersistenceError(
-        "labels are Python objects of mixed types; only numbers, bool and text can be stored."
-    )

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from torch import nn
 
 from ..._validation import check_weight
+from ..checks import check_option
 from ..routing import Clock
 from ..training import Training, TrainingResult, train
 from ._columns import Columns, Table, fit_columns, provisional_codes, read_table
@@ -118,8 +119,7 @@ class TabularEstimator(BaseEstimator):
                 raise ValueError(f"{name} must be a whole number >= {least}; got {value!r}.")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1); got {self.dropout!r}.")
-        if self.dtype not in DTYPES:
-            raise ValueError(f"dtype must be one of {sorted(DTYPES)}; got {self.dtype!r}.")
+        check_option("dtype", self.dtype, sorted(DTYPES))
         self._device()
         if self.training is not None and not isinstance(self.training, Training):
             raise TypeError(f"training must be a Training(...); got {self.training!r}.")

@@ -11,6 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from ..._validation import refuse_missing
+from ..checks import check_option
 from ._base import BaseNeuralMoE
 from ._data import TabularObjective, passes
 from ._heads import CLASS_HEADS
@@ -155,12 +156,8 @@ class NeuralMoEClassifier(ClassifierMixin, BaseNeuralMoE):
 
     def _settings(self):
         settings = super()._settings()
-        if self.head not in CLASS_HEADS:
-            raise ValueError(f"head must be one of {sorted(CLASS_HEADS)}; got {self.head!r}.")
-        if self.calibration not in CALIBRATIONS:
-            raise ValueError(
-                f"calibration must be one of {CALIBRATIONS}; got {self.calibration!r}."
-            )
+        check_option("head", self.head, sorted(CLASS_HEADS))
+        check_option("calibration", self.calibration, CALIBRATIONS)
         if self.calibration is not None and not settings.early_stopping:
             raise ValueError(
                 "calibration='temperature' needs validation rows; use Training(early_stopping="

@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
-from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from ..._validation import refuse_missing
+from ._parts import aligned, default_classifier, default_regressor, rows_of
 
 
 class BaseLocalExpert(BaseEstimator):
@@ -63,7 +61,7 @@ class BaseLocalExpert(BaseEstimator):
             rows = np.ones(len(y), dtype=bool)
         else:
             mine = rows = _mask(local, len(y))
-        self.expert_ = expert.fit(_take(X, np.flatnonzero(rows)), y[rows])
+        self.expert_ = expert.fit(rows_of(X, np.flatnonzero(rows)), y[rows])
         self.gate_ = self._fit_gate(X, mine)
         self.n_local_ = int(mine.sum())
         return self
@@ -74,7 +72,7 @@ class BaseLocalExpert(BaseEstimator):
             return bool(mine.all())
         gate = self.gate
         if gate is None:
-            gate = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+            gate = default_classifier()
         return clone(gate).fit(X, mine.astype(int))
 
     def gate_proba(self, X) -> np.ndarray:
@@ -92,13 +90,13 @@ class BaseLocalExpert(BaseEstimator):
         """(n,) whether a row is answered by the local expert."""
         return self.gate_proba(X)[:, 1] > self.threshold
 
-    def _composed(self, X, name: str, aligned=lambda values, model: np.asarray(values)):
+    def _composed(self, X, name: str, as_own=lambda values, model: np.asarray(values)):
         """The answers of a method, of the base or of the local expert row by row."""
         local = self.is_local(X)
-        out = aligned(getattr(self.base, name)(X), self.base)
+        out = as_own(getattr(self.base, name)(X), self.base)
         if local.any():
-            own = getattr(self.expert_, name)(_take(X, np.flatnonzero(local)))
-            own = aligned(own, self.expert_)
+            own = getattr(self.expert_, name)(rows_of(X, np.flatnonzero(local)))
+            own = as_own(own, self.expert_)
             out = np.array(out, dtype=np.result_type(out, own))
             out[local] = own
         return out
@@ -162,7 +160,7 @@ class LocalExpertRegressor(RegressorMixin, BaseLocalExpert):
     """
 
     def _default_expert(self):
-        return make_pipeline(StandardScaler(), Ridge())
+        return default_regressor()
 
     def _where_nearer(self, expert, X, y):
         own = cross_val_predict(expert, X, y, cv=self.cv)
@@ -218,7 +216,7 @@ class LocalExpertClassifier(ClassifierMixin, BaseLocalExpert):
         self.classes_ = np.unique(np.concatenate([np.asarray(self.base.classes_), np.unique(y)]))
 
     def _default_expert(self):
-        return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        return default_classifier()
 
     def _where_nearer(self, expert, X, y):
         own = np.asarray(cross_val_predict(expert, X, y, cv=self.cv))
@@ -226,18 +224,9 @@ class LocalExpertClassifier(ClassifierMixin, BaseLocalExpert):
 
     def predict_proba(self, X):
         """Class probabilities of the local expert or of the base, shape (n, n_classes)."""
-        return self._composed(X, "predict_proba", self._aligned)
-
-    def _aligned(self, proba, model) -> np.ndarray:
-        """Probabilities with a column for each of ``classes_``."""
-        out = np.zeros((len(proba), len(self.classes_)))
-        out[:, np.searchsorted(self.classes_, model.classes_)] = proba
-        return out
-
-
-def _take(X, index):
-    """Rows of an array, a frame or a list."""
-    return X.iloc[index] if hasattr(X, "iloc") else np.asarray(X)[index]
+        return self._composed(
+            X, "predict_proba", lambda proba, model: aligned(proba, model, self.classes_)
+        )
 
 
 def _mask(local, n: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
 
 from ..._validation import refuse_missing
+from ._columns import moments
 from ._multitask import BaseMultiTaskMoE
 
 MISSING = -1  # code of a class that is not known
@@ -104,11 +105,9 @@ class MultiTaskMoERegressor(RegressorMixin, BaseMultiTaskMoE):
             raise ValueError(
                 f"task {len(self._centre)} has no known target among the training rows."
             )
-        centre = np.average(target[known], weights=weight[known])
-        scale = np.sqrt(np.average((target[known] - centre) ** 2, weights=weight[known]))
-        flat = scale <= 1e-12 * max(abs(centre), np.finfo(float).tiny)
+        centre, scale, flat = moments(target[known, None], weight[known])
         self._centre = np.append(self._centre, centre)
-        self._scale = np.append(self._scale, 1.0 if flat else scale)
+        self._scale = np.append(self._scale, np.where(flat, 1.0, scale))
 
     def _coded(self, target):
         return target if target.ndim == 1 else (target - self._centre) / self._scale

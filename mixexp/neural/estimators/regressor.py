@@ -7,7 +7,9 @@ from scipy.special import logsumexp, ndtr, ndtri
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array
 
+from ..checks import check_option
 from ._base import BaseNeuralMoE
+from ._columns import moments
 from ._heads import REGRESSION_HEADS
 
 QUANTILE_STEPS = 60  # halvings of the bracket: a quantile is exact to rounding
@@ -89,8 +91,7 @@ class NeuralMoERegressor(RegressorMixin, BaseNeuralMoE):
         return self._partial_fit(X, y, sample_weight)
 
     def _check_target(self, y, *, first):
-        if self.head not in REGRESSION_HEADS:
-            raise ValueError(f"head must be one of {sorted(REGRESSION_HEADS)}; got {self.head!r}.")
+        check_option("head", self.head, sorted(REGRESSION_HEADS))
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
         if y.ndim > 2:
             raise ValueError(f"y must have shape (n,) or (n, m); got {y.shape}.")
@@ -103,9 +104,7 @@ class NeuralMoERegressor(RegressorMixin, BaseNeuralMoE):
         return y
 
     def _fit_target(self, target, weight):
-        self._centre = np.average(target, axis=0, weights=weight)
-        spread = np.sqrt(np.average((target - self._centre) ** 2, axis=0, weights=weight))
-        flat = spread <= 1e-12 * np.maximum(np.abs(self._centre), np.finfo(float).tiny)
+        self._centre, spread, flat = moments(target, weight)
         self._scale = np.where(flat, 1.0, spread)
 
     def _coded(self, target):

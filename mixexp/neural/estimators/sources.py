@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
-from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import Pipeline
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from ..._validation import check_columns, check_weight, refuse_missing
+from ._parts import aligned, default_classifier, default_regressor, rows_of
 
 LEAST_SHARE = 1e-3  # weight of a row for an expert, so that each expert can always be fitted
 TOL = 1e-4  # mean change of the responsibilities at which the rounds end
@@ -125,8 +124,8 @@ class BaseSourceMoE(BaseEstimator):
         out: Any = None
         folds = KFold(self.cv, shuffle=True, random_state=0)
         for train, test in folds.split(np.zeros(len(y))):
-            model = _fit(clone(expert), _rows(own, train), y[train], share[train])
-            part = self._answer(model, _rows(own, test))
+            model = _fit(clone(expert), rows_of(own, train), y[train], share[train])
+            part = self._answer(model, rows_of(own, test))
             out = np.empty((len(y), *part.shape[1:])) if out is None else out
             out[test] = part
         return out
@@ -137,12 +136,12 @@ class BaseSourceMoE(BaseEstimator):
         seen = self._block(X, self.gate_source)
         if S == 1:
             return
-        repeated = _rows(seen, np.tile(np.arange(n), S))
+        repeated = rows_of(seen, np.tile(np.arange(n), S))
         labels = np.repeat(np.arange(S), n)
         _fit(self.gate_, repeated, labels, (weight[:, None] * resp).T.ravel())
 
     def _default_gate(self):
-        return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        return default_classifier()
 
     def gate_proba(self, X) -> np.ndarray:
         """Weights of the sources, shape (n, n_sources), in the order of ``source_names_``."""
@@ -233,7 +232,7 @@ class SourceMoERegressor(RegressorMixin, BaseSourceMoE):
         return y
 
     def _default_expert(self):
-        return make_pipeline(StandardScaler(), Ridge())
+        return default_regressor()
 
     def _answer(self, model, own):
         return np.asarray(model.predict(own), dtype=np.float64)
@@ -292,13 +291,10 @@ class SourceMoEClassifier(ClassifierMixin, BaseSourceMoE):
         return np.asarray(y)
 
     def _default_expert(self):
-        return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        return default_classifier()
 
     def _answer(self, model, own):
-        proba = np.asarray(model.predict_proba(own))
-        out = np.zeros((len(proba), len(self.classes_)))
-        out[:, np.searchsorted(self.classes_, model.classes_)] = proba
-        return out
+        return aligned(np.asarray(model.predict_proba(own)), model, self.classes_)
 
     def _log_fit(self, answers, y, share):
         own = answers[np.arange(len(y)), np.searchsorted(self.classes_, y)]
@@ -312,10 +308,6 @@ class SourceMoEClassifier(ClassifierMixin, BaseSourceMoE):
         """(n,) most probable classes."""
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
-
-
-def _rows(X, index):
-    return X.iloc[index] if isinstance(X, pd.DataFrame) else np.asarray(X)[index]
 
 
 def _fit(model, X, y, weight):

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..checks import check_option
+
 aten = torch.ops.aten
 
 
@@ -114,8 +116,7 @@ class Hidden(ABC):
     n_parts: int
 
     def __init__(self, activation: str):
-        if activation not in POINTWISE:
-            raise ValueError(f"activation must be one of {sorted(POINTWISE)}; got {activation!r}.")
+        check_option("activation", activation, sorted(POINTWISE))
         self.activation = activation
         self.function = POINTWISE[activation]
 

@@ -84,11 +84,6 @@ class BankList(ExpertBank):
 
 def _part(routing: Routing, span: slice, first: int, n_experts: int) -> Routing:
     """The pairs of some neighbouring experts as a routing over these alone."""
-    cut = {
-        name: None if value is None else value[span]
-        for name in ("dispatch", "rank", "priority")
-        for value in [getattr(routing, name)]
-    }
     return routing.replace(
         unit=routing.unit[span],
         slot=routing.slot[span] - first,
@@ -97,7 +92,7 @@ def _part(routing: Routing, span: slice, first: int, n_experts: int) -> Routing:
         by_unit=None,
         logits=None,
         probs=None,
-        **cut,
+        **routing.taken(span, "dispatch", "rank", "priority"),
     )
 
 

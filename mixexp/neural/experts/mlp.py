@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..checks import check_option
 from ..routing import Routing
 from .base import ExpertBank
 from .mixing import split_rows
@@ -54,8 +55,7 @@ class MLPExperts(ExpertBank):
         bias: bool = True,
     ):
         super().__init__(n_experts, dim, dim if out_dim is None else out_dim)
-        if activation not in FUNCTIONS:
-            raise ValueError(f"activation must be one of {sorted(FUNCTIONS)}; got {activation!r}.")
+        check_option("activation", activation, sorted(FUNCTIONS))
         if n_layers < 0:
             raise ValueError(f"n_layers must not be negative; got {n_layers}.")
         self.activation = activation

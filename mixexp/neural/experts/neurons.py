@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..checks import check_option
 from ..routing import Routing
 from .activations import POINTWISE, Pointwise
 from .base import ExpertBank
@@ -49,8 +50,7 @@ class NeuronExperts(ExpertBank):
         sparse: bool = False,
     ):
         super().__init__(n_experts, dim, dim if out_dim is None else out_dim)
-        if activation not in POINTWISE:
-            raise ValueError(f"activation must be one of {sorted(POINTWISE)}; got {activation!r}.")
+        check_option("activation", activation, sorted(POINTWISE))
         self.activation = activation
         self.sparse = sparse
         self.u = nn.Parameter(torch.empty(n_experts, dim).normal_(std=dim**-0.5))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..precision import PreciseBuffers
 from ..routing import RoutingStats
 
 
-class AdaptiveLossCoefficient(nn.Module):
+class AdaptiveLossCoefficient(PreciseBuffers):
     """The coefficient of one layer's balance loss, in proportion to its drop rate d.
 
     `update` moves it once a step: ``a <- decay * a + (1 - decay) * min(ratio * d, maximum)``. A
@@ -84,11 +85,3 @@ class AdaptiveLossCoefficient(nn.Module):
         """Move the coefficient by one step, from the step's statistics of its layer."""
         aim = (self.ratio * self.drop_rate(stats)).clamp_max(self.maximum)
         self.coefficient.mul_(self.decay).add_((1 - self.decay) * aim.to(self.coefficient))
-
-    def _apply(self, fn, recurse=True):
-        before = self.coefficient
-        super()._apply(fn, recurse)
-        # one per cent of a change is lost in bfloat16: the average would stand still
-        if self.coefficient.dtype in (torch.float16, torch.bfloat16):
-            self.coefficient = before.to(self.coefficient.device)
-        return self

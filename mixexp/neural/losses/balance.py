@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..checks import check_option
 from ..routing import RoutingStats
 
 SCOPES = ("sequence", "micro", "global", "buffer")
@@ -48,8 +49,7 @@ def load_balancing_loss(
     2024, equations 12 to 17, for experts and groups; Qiu et al., "Demons in the detail", 2025,
     for the scopes.
     """
-    if scope not in SCOPES:
-        raise ValueError(f"scope must be one of {SCOPES}; got {scope!r}.")
+    check_option("scope", scope, SCOPES)
     prob_sum = needed(stats, "prob_sum", "load-balancing loss")
     if scope != "sequence":
         return _balance(stats.counts, prob_sum, stats.n_units, groups)

@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ..checks import check_option
 from ..routing import RoutingStats
 
 CONVENTIONS = ("mean", "sum")
@@ -50,8 +51,7 @@ def sync_routing_stats(
     Qiu et al., "Demons in the detail: on implementing load balancing loss for training
     specialized mixture-of-expert models", 2025.
     """
-    if gradients not in CONVENTIONS:
-        raise ValueError(f"gradients must be one of {CONVENTIONS}; got {gradients!r}.")
+    check_option("gradients", gradients, CONVENTIONS)
     if not (dist.is_available() and dist.is_initialized()):
         raise RuntimeError(
             "sync_routing_stats sums over processes: call torch.distributed.init_process_group "

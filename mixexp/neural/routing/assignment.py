@@ -96,16 +96,16 @@ class Routing:
         """The same routing with some fields exchanged."""
         return replace(self, **changes)
 
+    def taken(self, index: Tensor | slice, *names: str) -> dict[str, Any]:
+        """Entries of some fields, by name; None where the routing has none."""
+        held = {name: getattr(self, name) for name in names}
+        return {name: None if value is None else value[index] for name, value in held.items()}
+
     def select(self, keep: Tensor) -> Routing:
         """The routing with the pairs where ``keep``, of shape (N,), is True; the rest is dropped.
 
         ``stats.counts`` stay those of the router's choice; ``stats.n_dropped`` counts what went.
         """
-        cut: dict[str, Any] = {
-            name: None if value is None else value[keep]
-            for name in ("dispatch", "rank", "priority")
-            for value in [getattr(self, name)]
-        }
         dropped = self.stats.n_dropped
         lost = (~keep).sum().to(self.weight.dtype)
         stats = self.stats.replace(n_dropped=lost if dropped is None else dropped + lost)
@@ -116,7 +116,7 @@ class Routing:
             weight=self.weight[keep],
             by_unit=None,
             stats=stats,
-            **cut,
+            **self.taken(keep, "dispatch", "rank", "priority"),
         )
 
 
@@ -232,22 +232,12 @@ def expand(routing: Routing, inputs: RoutingInputs, item: Tensor) -> Routing:
     row = by_item[start[item[unit]] + within]
     order = stable_order(routing.expert[row], routing.n_experts)
     row, unit = row[order], unit[order]
-    cut = {
-        name: None if value is None else value[row]
-        for name in ("rank", "priority")
-        for value in [getattr(routing, name)]
-    }
-    spread = {
-        name: None if value is None else value[item]
-        for name in ("logits", "probs", "residual", "state")
-        for value in [getattr(routing, name)]
-    }
     return routing.replace(
         unit=unit,
         slot=routing.expert[row],
         weight=routing.weight[row],
         n_units=len(item),
         by_unit=None,
-        **cut,
-        **spread,
+        **routing.taken(row, "rank", "priority"),
+        **routing.taken(item, "logits", "probs", "residual", "state"),
     )

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..precision import PreciseBuffers
 from .assignment import Routing
 from .inputs import Clock, RoutingInputs, routing_precision
+from .select import top_k
 from .stats import RoutingStats
 
 NO_CLOCK = Clock()
@@ -67,7 +69,7 @@ def register_router(name: str):
     return enter
 
 
-class Router(nn.Module, ABC):
+class Router(PreciseBuffers, ABC):
     """A map from `RoutingInputs` to a `Routing` of T units over E experts.
 
     Nothing is written on the module by a call: what a router learns without gradients it learns
@@ -110,19 +112,6 @@ class Router(nn.Module, ABC):
     def update(self, stats: RoutingStats, clock: Clock = NO_CLOCK) -> None:
         """Learn what is not learned by gradients, once a step, from the step's statistics."""
 
-    def _apply(self, fn, recurse=True):
-        """Move or cast like any module; what `update` learns stays in at least float32.
-
-        In half precision its steps would be rounded away.
-        """
-        held = dict(self._buffers)
-        super()._apply(fn, recurse)
-        for name, before in held.items():
-            after = self._buffers[name]
-            if after is not None and after.dtype in (torch.float16, torch.bfloat16):
-                self._buffers[name] = before.to(after.device)
-        return self
-
     def forward(self, inputs: RoutingInputs) -> Routing:
         """Route: check the inputs by name, then decide in float32 whatever autocast says."""
         who = type(self).__name__
@@ -157,6 +146,17 @@ def hide(scores: Tensor, inputs: RoutingInputs) -> Tensor:
     if inputs.visible is None:
         return scores
     return scores.masked_fill(~inputs.visible, -torch.inf)
+
+
+def top_visible(scores: Tensor, k: int, inputs: RoutingInputs) -> tuple[Tensor, Tensor | None]:
+    """The k experts of highest score, best first, and whether they may be chosen; both (T, k).
+
+    Hidden experts come last. The second is None where all may be chosen.
+    """
+    hidden = hide(scores, inputs)
+    expert = top_k(hidden, k)
+    seen = None if inputs.visible is None else hidden.gather(1, expert) > -torch.inf
+    return expert, seen
 
 
 def seen_logits(logits: Tensor, inputs: RoutingInputs) -> Tensor:

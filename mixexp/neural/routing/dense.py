@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ..checks import check_k, check_option
 from .assignment import Routing
 from .base import Router, RouterFlags, register_router
 from .inputs import RoutingInputs
@@ -62,14 +63,10 @@ class DenseRouter(Router):
         bias: bool = False,
     ):
         super().__init__(dim, n_experts)
-        for name, value, known in (
-            ("inference", inference, INFERENCES),
-            ("normalize", normalize, NORMALISATIONS),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {known}; got {value!r}.")
-        if inference == "topk" and not 1 <= k <= n_experts:
-            raise ValueError(f"k must be from 1 to n_experts={n_experts}; got {k}.")
+        check_option("inference", inference, INFERENCES)
+        check_option("normalize", normalize, NORMALISATIONS)
+        if inference == "topk":
+            check_k(k, n_experts)
         if not 0 <= threshold < 1:
             raise ValueError(f"threshold must be at least 0 and below 1; got {threshold}.")
         self.inference = inference

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..checks import check_option
 from .assignment import Routing
 from .base import NO_CLOCK, Router, RouterFlags, register_router
 from .inputs import Clock, RoutingInputs
@@ -85,12 +86,8 @@ class DenseToSparseRouter(Router):
             )
         if not 0 <= threshold < 1:
             raise ValueError(f"threshold must be at least 0 and below 1; got {threshold}.")
-        for name, value, known in (
-            ("anneal", anneal, ANNEALINGS),
-            ("normalize", normalize, NORMALISATIONS),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {known}; got {value!r}.")
+        check_option("anneal", anneal, ANNEALINGS)
+        check_option("normalize", normalize, NORMALISATIONS)
         self.tau_start = tau_start
         self.tau_end = tau_end
         self.threshold = threshold

@@ -6,17 +6,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..checks import check_option
 from .assignment import Routing
 from .base import NO_CLOCK, Router, hide, register_router, seen_logits
+from .fallback import checked_ids
 from .inputs import Clock, RoutingInputs
 from .scores import LinearScore
 from .select import top_k
 from .stats import RoutingStats
 from .wrapper import (
+    KEEP,
     RouterWrapper,
-    check_keep,
     choices,
-    looked_up,
     probabilities_of,
     ranks,
     rechosen,
@@ -40,7 +41,7 @@ class TokenStudent(nn.Module):
         self.centroids = nn.Parameter(torch.randn(n_experts, width))
 
     def forward(self, inputs: RoutingInputs) -> Tensor:
-        rows = looked_up(self.embedding, inputs.token_id, inputs, "token_id", "the student")
+        rows = self.embedding[checked_ids(inputs, "token_id", len(self.embedding), "the student")]
         return rows.to(inputs.x.dtype) @ self.centroids.to(inputs.x.dtype).T
 
 
@@ -112,7 +113,7 @@ class DistilledRouter(RouterWrapper):
         keep: str = "sum",
         identity: bool = False,
     ):
-        check_keep(keep)
+        check_option("keep", keep, KEEP)
         made = _student(student, teacher, n_tokens, width)
         super().__init__(teacher, tuple(getattr(made, "needs", ())))
         self.student = made

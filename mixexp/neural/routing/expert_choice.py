@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..checks import check_option
 from .assignment import Routing, from_mask
 from .balanced import order_of, stable_assignment
 from .base import Router, RouterFlags, register_router, seen_logits
@@ -75,8 +76,7 @@ class ExpertChoiceRouter(Router):
         super().__init__(dim, n_experts)
         if not capacity_factor > 0:
             raise ValueError(f"capacity_factor must be positive; got {capacity_factor}.")
-        if scope not in SCOPES:
-            raise ValueError(f"scope must be one of {SCOPES}; got {scope!r}.")
+        check_option("scope", scope, SCOPES)
         if max_experts is not None and max_experts < min(capacity_factor, n_experts):
             raise ValueError(
                 f"max_experts must be at least capacity_factor={capacity_factor}, or experts could "

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..checks import check_k, check_option
 from .assignment import Routing, from_choices, from_mask
-from .base import Router, RouterFlags, register_router
+from .base import Router, RouterFlags, register_router, top_visible
 from .fallback import visible_choices
 from .inputs import PER_UNIT, RoutingInputs, routing_precision
-from .select import top_k
 
 RETURNS = ("weights", "labels")
 
@@ -62,13 +62,10 @@ class CallableRouter(Router):
         super().__init__(dim, n_experts)
         if not callable(rule) and not hasattr(rule, "predict_proba"):
             raise ValueError(f"rule must be callable or have predict_proba; got {rule!r}.")
-        if field not in PER_UNIT or field == "valid":
-            known = tuple(name for name in PER_UNIT if name != "valid")
-            raise ValueError(f"field must be one of {known}; got {field!r}.")
-        if returns not in RETURNS:
-            raise ValueError(f"returns must be one of {RETURNS}; got {returns!r}.")
-        if k is not None and not 1 <= k <= n_experts:
-            raise ValueError(f"k must be from 1 to n_experts={n_experts}; got {k}.")
+        check_option("field", field, tuple(name for name in PER_UNIT if name != "valid"))
+        check_option("returns", returns, RETURNS)
+        if k is not None:
+            check_k(k, n_experts)
         self.rule = rule
         self.field = field
         self.returns = returns
@@ -101,9 +98,7 @@ class CallableRouter(Router):
         total = weights.sum(1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
         if self.k is None:
             return from_mask(inputs, weights > 0, weights, probs=weights / total)
-        order = weights if inputs.visible is None else _hidden_last(weights, inputs.visible)
-        expert = top_k(order, self.k)
-        seen = None if inputs.visible is None else order.gather(1, expert) > -torch.inf
+        expert, seen = top_visible(weights, self.k, inputs)
         return from_choices(
             inputs,
             self.n_experts,
@@ -164,7 +159,3 @@ class CallableRouter(Router):
             )
         given = given.long()
         return given if inputs.valid is None else found.index_put((inputs.valid,), given)
-
-
-def _hidden_last(weights: Tensor, visible: Tensor) -> Tensor:
-    return weights.masked_fill(~visible, -torch.inf)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..checks import check_option
 from .assignment import Routing, from_choices, from_mask
 from .base import Router, RouterFlags, hide, register_router, seen_logits
 from .inputs import RoutingInputs
@@ -69,8 +70,7 @@ class GumbelRouter(Router):
             raise ValueError(f"tau must be positive; got {tau}.")
         if n_samples < 0:
             raise ValueError(f"n_samples must be at least 0; got {n_samples}.")
-        if evaluation not in EVALUATIONS:
-            raise ValueError(f"evaluation must be one of {EVALUATIONS}; got {evaluation!r}.")
+        check_option("evaluation", evaluation, EVALUATIONS)
         self.tau = tau
         self.n_samples = n_samples
         self.evaluation = evaluation

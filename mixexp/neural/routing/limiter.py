@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..checks import check_option
 from .assignment import Routing
 from .base import RouterFlags
 from .inputs import RoutingInputs
@@ -55,9 +56,8 @@ class CapacityLimiter:
     ):
         if not factor > 0:
             raise ValueError(f"factor must be positive; got {factor}.")
-        for name, value, known in (("policy", policy, POLICIES), ("scope", scope, SCOPES)):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {known}; got {value!r}.")
+        check_option("policy", policy, POLICIES)
+        check_option("scope", scope, SCOPES)
         self.factor = factor
         self.policy = policy
         self.scope = scope

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from .assignment import Routing
 from .base import Router, RouterFlags, register_router
+from .fallback import checked_ids
 from .inputs import RoutingInputs
-from .wrapper import RouterWrapper, looked_up
+from .wrapper import RouterWrapper
 
 
 @register_router("masked")
@@ -75,9 +76,8 @@ class MaskedRouter(RouterWrapper):
 
     def visible(self, inputs: RoutingInputs) -> Tensor:
         """Experts that each unit sees, BoolTensor of shape (T, E)."""
-        token, who = inputs.token_id, type(self).__name__
-        order = looked_up(self.order, token, inputs, "token_id", who)
-        size = looked_up(self.n_visible, token, inputs, "token_id", who)
+        token = checked_ids(inputs, "token_id", len(self.order), type(self).__name__)
+        order, size = self.order[token], self.n_visible[token]
         open_ = torch.ones_like(order, dtype=torch.bool)
         if inputs.visible is not None:
             open_ = inputs.visible.expand_as(order).gather(1, order)

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..checks import check_k
 from .assignment import Routing, from_choices
-from .base import Router, RouterFlags, hide, register_router, seen_logits
+from .base import Router, RouterFlags, hide, register_router, seen_logits, top_visible
 from .inputs import RoutingInputs
 from .noise import normal_noise
 from .scores import LinearScore, activate
@@ -56,8 +57,7 @@ class NoisyTopKRouter(Router):
         min_std: float = 1e-2,
     ):
         super().__init__(dim, n_experts)
-        if not 1 <= k <= n_experts:
-            raise ValueError(f"k must be from 1 to n_experts={n_experts}; got {k}.")
+        check_k(k, n_experts)
         if k == 1 and n_experts > 1:
             raise ValueError(
                 "NoisyTopKRouter weighs by a softmax over the chosen experts: with k=1 the weight "
@@ -88,9 +88,7 @@ class NoisyTopKRouter(Router):
         return routing.replace(stats=routing.stats.replace(load_sum=chance.sum(0)))
 
     def _choose(self, inputs: RoutingInputs, scores: Tensor, clean: Tensor) -> Routing:
-        hidden = hide(scores, inputs)
-        expert = top_k(hidden, self.k)
-        seen = None if inputs.visible is None else hidden.gather(1, expert) > -torch.inf
+        expert, seen = top_visible(scores, self.k, inputs)
         return from_choices(
             inputs,
             self.n_experts,

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..checks import check_option
 from .assignment import Routing
 from .base import Router, register_router
+from .fallback import checked_ids
 from .inputs import RoutingInputs
-from .wrapper import RouterWrapper, check_keep, choices, looked_up, ranks, rechosen, weights_on
+from .wrapper import KEEP, RouterWrapper, choices, ranks, rechosen, weights_on
 
 
 @register_router("pinned")
@@ -57,7 +59,7 @@ class PinnedRouter(RouterWrapper):
         keep: str = "sum",
     ):
         super().__init__(base, () if train_only else ("task_id",))
-        check_keep(keep)
+        check_option("keep", keep, KEEP)
         experts = torch.as_tensor(task_expert).long()
         if experts.ndim != 1 or not bool(((experts >= -1) & (experts < self.n_experts)).all()):
             raise ValueError(
@@ -74,7 +76,7 @@ class PinnedRouter(RouterWrapper):
             return routing
         who = type(self).__name__
         inputs.require(frozenset({"task_id"}), who)
-        expert = looked_up(self.task_expert, inputs.task_id, inputs, "task_id", who)
+        expert = self.task_expert[checked_ids(inputs, "task_id", len(self.task_expert), who)]
         return self._pinned(routing, inputs, expert, who)
 
     def _pinned(self, routing: Routing, inputs: RoutingInputs, expert: Tensor, who: str) -> Routing:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..checks import check_k, check_option
 from .assignment import Routing, from_choices
 from .base import Router, RouterFlags, register_router
 from .inputs import RoutingInputs
@@ -75,10 +76,8 @@ class ProductKeyRouter(Router):
         query_norm: bool = False,
     ):
         super().__init__(dim, n_experts)
-        if not 1 <= k <= n_experts:
-            raise ValueError(f"k must be from 1 to n_experts={n_experts}; got {k}.")
-        if score not in ACTIVATIONS:
-            raise ValueError(f"score must be one of {tuple(ACTIVATIONS)}; got {score!r}.")
+        check_k(k, n_experts)
+        check_option("score", score, tuple(ACTIVATIONS))
         if k == 1 and n_experts > 1 and score == "softmax":
             raise ValueError(
                 "with k=1 the softmax over the chosen scores is always one, and the router gets no "

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..checks import check_k, check_option
 from .assignment import Routing, from_choices
-from .base import Router, RouterFlags, hide, register_router
+from .base import Router, RouterFlags, register_router, top_visible
 from .fallback import equal_weights
 from .inputs import RoutingInputs
 from .noise import uniform_noise
-from .select import top_k
 
 LEVELS = ("token", "sequence", "batch")
 INFERENCES = ("random", "all")
@@ -52,12 +52,9 @@ class RandomRouter(Router):
         inference: str = "random",
     ):
         super().__init__(dim, n_experts)
-        if not 1 <= k <= n_experts:
-            raise ValueError(f"k must be from 1 to n_experts={n_experts}; got {k}.")
-        if level not in LEVELS:
-            raise ValueError(f"level must be one of {LEVELS}; got {level!r}.")
-        if inference not in INFERENCES:
-            raise ValueError(f"inference must be one of {INFERENCES}; got {inference!r}.")
+        check_k(k, n_experts)
+        check_option("level", level, LEVELS)
+        check_option("inference", inference, INFERENCES)
         self.k = k
         self.level = level
         self.inference = inference
@@ -74,9 +71,7 @@ class RandomRouter(Router):
         else:
             k, draw = self.n_experts, inputs.x.new_zeros(inputs.n_units, self.n_experts)
         # under a mask per unit a common draw orders the experts, and each unit takes what it may
-        scores = hide(draw, inputs)
-        expert = top_k(scores, k)
-        seen = None if inputs.visible is None else scores.gather(1, expert) > -torch.inf
+        expert, seen = top_visible(draw, k, inputs)
         weight = equal_weights(inputs, expert, seen)
         return from_choices(inputs, self.n_experts, expert, weight, keep=seen)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
+from ..checks import check_k, check_option
 from .assignment import Routing, from_choices
-from .base import hide, seen_logits
+from .base import seen_logits, top_visible
 from .inputs import RoutingInputs
 from .scores import activate
-from .select import top_k
 from .top_k import NORMALISATIONS, normalised, null_among
 
 
@@ -67,9 +66,7 @@ class Ranking:
 def rank(inputs: RoutingInputs, logits: Tensor, k: int) -> Ranking:
     """The k most probable experts under the softmax of the logits over visible experts."""
     probs = activate(logits, "softmax", inputs.visible)
-    hidden = hide(logits, inputs)
-    expert = top_k(hidden, k)
-    seen = None if inputs.visible is None else hidden.gather(1, expert) > -torch.inf
+    expert, seen = top_visible(logits, k, inputs)
     return Ranking(logits, probs, expert, probs.gather(1, expert), seen)
 
 
@@ -81,10 +78,8 @@ def with_loss(routing: Routing, name: str, total: Tensor) -> Routing:
 
 def check_choices(k: int, n_experts: int, normalize: str | None) -> None:
     """Refuse a number of experts that is not there, and weights that never teach the router."""
-    if not 1 <= k <= n_experts:
-        raise ValueError(f"k must be from 1 to n_experts={n_experts}; got {k}.")
-    if normalize not in NORMALISATIONS:
-        raise ValueError(f"normalize must be one of {NORMALISATIONS}; got {normalize!r}.")
+    check_k(k, n_experts)
+    check_option("normalize", normalize, NORMALISATIONS)
     if k == 1 and normalize == "sum" and n_experts > 1:
         raise ValueError(
             "with k=1 a normalised weight is always one, and the router gets no gradient. Use "

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ..checks import check_option
 from .assignment import Routing
 from .base import Router, RouterFlags, register_router
 from .inputs import MissingRoutingInputError, RoutingInputs
@@ -34,8 +35,7 @@ class RouterCell(nn.Module):
 
     def __init__(self, hidden: int, kind: str = "gru"):
         super().__init__()
-        if kind not in CELLS:
-            raise ValueError(f"kind must be one of {tuple(CELLS)}; got {kind!r}.")
+        check_option("kind", kind, tuple(CELLS))
         if hidden < 1:
             raise ValueError(f"hidden must be at least 1; got {hidden}.")
         self.hidden = hidden

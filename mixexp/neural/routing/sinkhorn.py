@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
+from ..checks import check_k, check_option
 from .assignment import Routing, from_choices
 from .balanced import sinkhorn
-from .base import Router, RouterFlags, hide, register_router, seen_logits
+from .base import Router, RouterFlags, hide, register_router, seen_logits, top_visible
 from .inputs import RoutingInputs
 from .scores import LinearScore, activate, probabilities
-from .select import top_k
 
 WEIGHTS = ("sigmoid", "softmax")
 
@@ -68,10 +68,8 @@ class SinkhornRouter(Router):
         bias: bool = False,
     ):
         super().__init__(dim, n_experts)
-        if not 1 <= k <= n_experts:
-            raise ValueError(f"k must be from 1 to n_experts={n_experts}; got {k}.")
-        if score not in WEIGHTS:
-            raise ValueError(f"score must be one of {WEIGHTS}; got {score!r}.")
+        check_k(k, n_experts)
+        check_option("score", score, WEIGHTS)
         if not sharpness > 0 or not tol > 0 or n_iter < 1:
             raise ValueError(
                 "sharpness and tol must be positive and n_iter at least 1; got "
@@ -91,9 +89,8 @@ class SinkhornRouter(Router):
     def route(self, inputs: RoutingInputs) -> Routing:
         logits = self.score(inputs.x)
         weights = activate(logits, self.activation, inputs.visible)
-        hidden = hide(logits, inputs)
-        expert = top_k(self._balanced(inputs, hidden) if inputs.training else hidden, self.k)
-        seen = None if inputs.visible is None else hidden.gather(1, expert) > -torch.inf
+        wish = self._balanced(inputs, hide(logits, inputs)) if inputs.training else logits
+        expert, seen = top_visible(wish, self.k, inputs)
         return from_choices(
             inputs,
             self.n_experts,

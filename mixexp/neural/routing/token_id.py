@@ -7,6 +7,7 @@ import heapq
 import torch
 from torch import Tensor
 
+from ..checks import check_k, check_option
 from .assignment import Routing, from_choices
 from .base import Router, RouterFlags, register_router
 from .fallback import checked_ids, equal_weights, visible_choices
@@ -84,14 +85,12 @@ class TokenIdRouter(Router):
 
 def _made(n_experts, n_tokens, k, how, counts, seed) -> Tensor:
     """A table of shape (V, k)."""
-    if how not in HASHES:
-        raise ValueError(f"hash must be one of {HASHES}; got {how!r}.")
+    check_option("hash", how, HASHES)
     if n_tokens is None or n_tokens < 1:
         raise ValueError(
             f"TokenIdRouter needs a table, or n_tokens, the number of ids; got n_tokens={n_tokens}."
         )
-    if not 1 <= k <= n_experts:
-        raise ValueError(f"k must be from 1 to n_experts={n_experts}; got {k}.")
+    check_k(k, n_experts)
     if how == "modulo":
         return (torch.arange(n_tokens)[:, None] + torch.arange(k)) % n_experts
     source = torch.Generator().manual_seed(seed)

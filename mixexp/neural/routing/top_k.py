@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..checks import check_k, check_option
 from .assignment import Routing, expand, from_choices
-from .base import NO_CLOCK, Router, RouterFlags, hide, register_router, seen_logits
+from .base import NO_CLOCK, Router, RouterFlags, register_router, seen_logits, top_visible
 from .inputs import Clock, MissingRoutingInputError, RoutingInputs
+from .noise import uniform_noise
 from .scores import ACTIVATIONS, LinearScore, activate, probabilities, standardise
-from .select import top_k
 from .stats import RoutingStats
 
 ORDERS = ("activate_then_select", "select_then_activate")
@@ -125,7 +126,7 @@ class TopKRouter(Router):
         """Scores of shape (T, E), before any mask."""
         x = inputs.x
         if inputs.training and self.jitter > 0:
-            noise = torch.rand(x.shape, generator=inputs.generator, dtype=x.dtype, device=x.device)
+            noise = uniform_noise(tuple(x.shape), x, inputs)
             x = x * (1 + self.jitter * (2 * noise - 1))
         logits = self.score(x)
         if self.residual_score is not None and inputs.state is not None:
@@ -147,12 +148,11 @@ class TopKRouter(Router):
     def _choose(self, inputs: RoutingInputs) -> Routing:
         logits = self.logits(inputs)
         weights = activate(logits, self.activation, inputs.visible)
-        selection = hide(logits, inputs)
+        selection = logits
         if self.bias_balance is not None:
             # the bias is on the scale of the weights, as published: it competes with activations
-            selection = hide(weights + self.selection_bias.to(weights.dtype), inputs)
-        expert = top_k(selection, self.k)
-        seen = None if inputs.visible is None else selection.gather(1, expert) > -torch.inf
+            selection = weights + self.selection_bias.to(weights.dtype)
+        expert, seen = top_visible(selection, self.k, inputs)
         return from_choices(
             inputs,
             self.n_experts,
@@ -267,17 +267,11 @@ def pooled(inputs: RoutingInputs, by: str) -> tuple[RoutingInputs, Tensor]:
 
 def _check_options(k, n_experts, score, order, normalize, level) -> None:
     """Refuse unknown options, and those under which the router gets no gradient."""
-    if not 1 <= k <= n_experts:
-        raise ValueError(f"k must be from 1 to n_experts={n_experts}; got {k}.")
-    known = {
-        "score": (score, tuple(ACTIVATIONS)),
-        "order": (order, ORDERS),
-        "normalize": (normalize, NORMALISATIONS),
-        "level": (level, LEVELS),
-    }
-    for name, (value, values) in known.items():
-        if value not in values:
-            raise ValueError(f"{name} must be one of {values}; got {value!r}.")
+    check_k(k, n_experts)
+    check_option("score", score, tuple(ACTIVATIONS))
+    check_option("order", order, ORDERS)
+    check_option("normalize", normalize, NORMALISATIONS)
+    check_option("level", level, LEVELS)
     always_one = normalize == "sum" or (order == "select_then_activate" and score == "softmax")
     if k == 1 and always_one and n_experts > 1:
         raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ..checks import check_option
 from .assignment import Routing
 from .base import Router, RouterFlags, register_router
 from .inputs import RoutingInputs
@@ -60,8 +61,7 @@ class TopPRouter(Router):
             raise ValueError(f"threshold must be from 0 to 1; got {threshold}.")
         if max_k is not None and max_k < 1:
             raise ValueError(f"max_k must be at least 1; got {max_k}.")
-        if normalize not in NORMALISATIONS:
-            raise ValueError(f"normalize must be one of {NORMALISATIONS}; got {normalize!r}.")
+        check_option("normalize", normalize, NORMALISATIONS)
         if normalize is not None and (max_k == 1 or threshold == 0) and n_experts > 1:
             raise ValueError(
                 "with one expert a unit a normalised weight is always one, and the router gets no "

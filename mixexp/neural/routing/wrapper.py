@@ -115,21 +115,3 @@ def rechosen(
     )
     # the smooth load is of the base's own choices
     return found.replace(stats=found.stats.replace(load_sum=routing.stats.load_sum))
-
-
-def looked_up(table: Tensor, index: Tensor, inputs: RoutingInputs, name: str, who: str) -> Tensor:
-    """Rows of a table by token or task of each unit; padding may carry any number."""
-    if inputs.valid is not None:
-        index = torch.where(inputs.valid, index, 0)
-    if bool(((index < 0) | (index >= len(table))).any()):
-        raise ValueError(
-            f"{who} knows {name} from 0 to {len(table) - 1}; got {int(index.min())} to "
-            f"{int(index.max())}."
-        )
-    return table[index]
-
-
-def check_keep(keep: str) -> None:
-    """Refuse unknown rules of weights."""
-    if keep not in KEEP:
-        raise ValueError(f"keep must be one of {KEEP}; got {keep!r}.")

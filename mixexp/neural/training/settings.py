@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..._component import Component
+from ..checks import check_option
 from .schedules import SCHEDULES
 
 
@@ -120,8 +121,7 @@ class Training(Component):
                 "learning_rate must be positive and weight_decay not negative; got "
                 f"{self.learning_rate!r} and {self.weight_decay!r}."
             )
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule must be one of {sorted(SCHEDULES)}; got {self.schedule!r}.")
+        check_option("schedule", self.schedule, sorted(SCHEDULES))
         if self.early_stopping and not 0 < self.validation_fraction < 1:
             raise ValueError(
                 "validation_fraction must lie strictly between 0 and 1; got "
