@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ..experts import MLPExperts
 from ..layers import RoutingTrace
-from ..routing import Clock, Router, Routing, RoutingInputs
+from ..routing import Clock, Router, RouterFlags, Routing, RoutingInputs
 from ._heads import check_top
 from ._module import Encoder, build_router, dropped
 
@@ -39,6 +39,10 @@ class TaskGate(nn.Module):
         super().__init__()
         self.router = router
         self.tower = nn.Linear(width, out_dim)
+
+    def flags(self, training: bool) -> RouterFlags:
+        """What the gate's routing promises, as of a routed layer."""
+        return self.router.flags(training)
 
     def forward(self, expert_outputs: Tensor, routing: Routing) -> Tensor:
         """Outputs of shape (T, out_dim) from those of all experts, (E, T, width)."""
