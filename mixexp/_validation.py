@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numbers
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,27 +10,21 @@ import pandas as pd
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
 from .em.device import ENTRIES, DeviceMatrix, on_device, to_host
-from .sources import Source
-from .sources.aligned import is_dask
+from .sources.elsewhere import held_elsewhere
+
+_INSTEAD = {
+    "dask": "Compute a sample of its rows.",
+    "path": "A fitted estimator goes through files by predict_blocks(FileDataset(path), method).",
+    "source": "A fitted estimator goes through its blocks by predict_blocks(dataset, method) and "
+    "predict_to(dataset, path, method).",
+}
 
 
 def refuse_dataset(X, what: str):
-    """Refuse a dataset of blocks, or a Dask collection, where rows in memory are needed."""
-    if is_dask(X):
-        raise ValueError(
-            f"{what} needs rows in memory; got a Dask {type(X).__name__}. Compute a sample of "
-            "its rows."
-        )
-    if isinstance(X, str | os.PathLike):
-        raise ValueError(
-            f"{what} needs rows in memory; got the path {os.fspath(X)!r}. A fitted estimator goes "
-            "through files by predict_blocks(FileDataset(path), method)."
-        )
-    if isinstance(X, Source):
-        raise ValueError(
-            f"{what} needs rows in memory; got {type(X).__name__}. A fitted estimator goes through "
-            "its blocks by predict_blocks(dataset, method) and predict_to(dataset, path, method)."
-        )
+    """Refuse a path, a dataset of blocks or a Dask collection, where rows are needed in memory."""
+    found = held_elsewhere(X)
+    if found is not None:
+        raise ValueError(f"{what} needs rows in memory; got {found.name}. {_INSTEAD[found.kind]}")
 
 
 def check_X_y(estimator, X, y, *, multi_output, numeric):

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from .._component import Component
-from .._persistence import digest, load_tree, save_tree
+from .._persistence import PersistenceError, digest, load_tree, save_tree
 from .driver import EMState
 from .rows import Rows, blocks
 
@@ -105,13 +105,19 @@ class Checkpoint:
         Raises
         ------
         PersistenceError
-            If the file is damaged.
+            If the file is damaged, or of an earlier form.
         ValueError
             If it belongs to another fit; the message says what differs.
         """
         if not self.path.exists():
             return None
-        tree, _ = load_tree(self.path, kind=KIND)
+        tree, meta = load_tree(self.path, kind=KIND)
+        if "settings" not in tree:
+            raise PersistenceError(
+                f"The checkpoint {self.path}, of mixexp {meta.mixexp_version}, has an earlier "
+                "form, which does not say what fit it belongs to. Delete it, choose another "
+                "path, or pass EM(resume=False) to overwrite it."
+            )
         found = differences(tree["settings"], self.settings)
         if found:
             rest = f", and {len(found) - MOST} more" if len(found) > MOST else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from ..em.device import GPU
 from ..sources import ROW_INPUTS, ArrayDataset, BlockSource, Source
 from ..sources.aligned import is_dask
 from ..sources.dask import dask_source
+from ..sources.elsewhere import refuse_path
 from .intervals import Intervals
 
 AUTO = "Leave engine='auto', which goes by the data."
@@ -90,11 +90,7 @@ def check_engine(engine) -> str:
 def source_of(engine, X, y, inputs) -> Source | None:
     """The data as a source of blocks, for an engine that takes them; None for rows in memory."""
     name = check_engine(engine)
-    if isinstance(X, str | os.PathLike):
-        raise ValueError(
-            f"X must hold rows; got the path {os.fspath(X)!r}. Give "
-            f"FileDataset({os.fspath(X)!r}, target=...), with the name of the target's column."
-        )
+    refuse_path(X, "X must hold rows")
     if name == "auto":
         name = next((one for one, engine in ENGINES.items() if engine.takes(X)), "memory")
     if name in ENGINES:

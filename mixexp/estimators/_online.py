@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,7 @@ from ..em.regular import is_regular
 from ..em.rows import Rows
 from ..em.status import Status
 from ..em.summary import FitSummary, counts
-from ..sources import Source
-from ..sources.aligned import is_dask
+from ..sources.elsewhere import held_elsewhere
 from ._settings import resolve_expert, silent_rows
 
 
@@ -40,12 +38,10 @@ class OnlineMixin:
 
     def _partial_fit(self, X, y, sample_weight, **inputs):
         """One online step; the first batch is fitted on its own, from many starts."""
-        if is_dask(X) or isinstance(X, Source | str | os.PathLike):
-            given = f"a {'Dask ' if is_dask(X) else ''}{type(X).__name__}"
-            if isinstance(X, str | os.PathLike):
-                given = f"the path {os.fspath(X)!r}"
+        found = held_elsewhere(X)
+        if found is not None:
             raise ValueError(
-                f"partial_fit takes one batch of rows in memory; got {given}. "
+                f"partial_fit takes one batch of rows in memory; got {found.name}. "
                 "For epochs over the blocks of a dataset use fit with solver=OnlineEM(); or give "
                 "its blocks one by one: for block in dataset.blocks(): "
                 "model.partial_fit(block.X, block.y, sample_weight=block.weight)."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +11,8 @@ import numpy as np
 
 from ..scaling import Moments
 from ..sources import Block, PlacedError, Source
-from ..sources.aligned import is_dask
 from ..sources.dask import DaskSource
+from ..sources.elsewhere import held_elsewhere, refuse_path
 from ._blocked import checked_columns, checked_weight, numbers
 from ._blockwise import framed, inputs_of
 from ._engines import refuse_with
@@ -27,17 +26,14 @@ def source_given(X, y, what: str, **inputs) -> Source | None:
     ValueError
         For a path; or where what a dataset holds is given beside it.
     """
-    if isinstance(X, str | os.PathLike):
-        raise ValueError(
-            f"{what} needs rows or a dataset; got the path {os.fspath(X)!r}. Give "
-            f"FileDataset({os.fspath(X)!r}, target=...), with the name of the target's column."
-        )
-    if isinstance(X, Source):
+    refuse_path(X, f"{what} needs rows or a dataset")
+    found = held_elsewhere(X)
+    if found is None:
+        return None
+    if found.kind == "source":
         refuse_with(X, y, inputs)
         return X
-    if is_dask(X):
-        return DaskSource(X, y, **{name: v for name, v in inputs.items() if v is not None})
-    return None
+    return DaskSource(X, y, **{name: v for name, v in inputs.items() if v is not None})
 
 
 def summed(source: Source, function: Callable[..., Any], merge) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,8 +23,8 @@ from mixexp.selection.study.checkpoint import ChainFolder, describe
 from mixexp.selection.study.comparable import check_comparable
 from mixexp.selection.study.following import Step, paths
 from mixexp.selection.study.result import StudyResult
-from mixexp.sources import Source
 from mixexp.sources.aligned import is_dask
+from mixexp.sources.elsewhere import held_elsewhere
 
 Progress = Callable[[int, int, str], None]
 
@@ -150,15 +149,15 @@ class SelectionStudy(Component):
             If no cell of the grid could be fitted; the message is that of the first fit. Before
             any fit: if the log-likelihoods of the grid cannot be compared.
         """
-        if isinstance(X, Source | str | os.PathLike):
-            given = f"the path {os.fspath(X)!r}" if isinstance(X, str | os.PathLike) else None
+        found = held_elsewhere(X)
+        if found is not None and found.kind != "dask":
             raise ValueError(
-                f"SelectionStudy.fit needs rows in memory; got {given or type(X).__name__}. Study "
-                "a sample of the rows, and fit all of them with what it chose: "
+                f"SelectionStudy.fit needs rows in memory; got {found.name}. Study a "
+                "sample of the rows, and fit all of them with what it chose: "
                 "MoERegressor(study.best_params_['n_experts'], start=study.best_estimator_)"
                 ".fit(FileDataset(path, target=...))."
             )
-        if is_dask(X) and self.cv:
+        if found is not None and self.cv:
             raise ValueError(
                 "Folds need rows in memory; got Dask collections. Set cv=None and choose by an "
                 "information criterion, or study a sample: X.sample(frac=0.01).compute()."

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from mixexp import EM, L2, BlockDataset, CallableGate, GaussianExpert, MoERegressor, MultiStart
-from mixexp._persistence import PersistenceError
+from mixexp._persistence import PersistenceError, save_tree
+from mixexp.em.checkpoint import KIND
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -227,6 +228,15 @@ def ridge(path, place):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_checkpoint_of_an_earlier_form_is_named(tmp_path):
+    path = tmp_path / "fit.ckpt"
+    tree = {"mark": "0" * 64, "state": {}, "extra": {}}
+    save_tree(path, tree, kind=KIND, version="0.0.1")
+    with pytest.raises(PersistenceError, match=r"0\.0\.1, has an earlier form.*resume=False"):
+        model(path).fit(*data())
+    model(path, resume=False).fit(*data())
+
+
 def test_settings_that_print_alike_are_told_apart(tmp_path):
     first = ridge(tmp_path / "c", 60)
     assert_same_fit(ridge(tmp_path / "c", 60), first)
