@@ -210,7 +210,7 @@ def check_fits(fits, n_experts) -> int:
         if not isinstance(fit, LocalFit):
             raise TypeError(
                 f"fits[{m}] is a {type(fit).__name__}; give LocalFit.of(model) of every fitted "
-                "estimator."
+                "estimator, or LocalFit.load(path) of its file."
             )
         other = difference(fits[0], fit)
         if other:

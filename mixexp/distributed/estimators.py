@@ -127,6 +127,9 @@ class _Aggregated(BaseEstimator):
         return deal_cluster(X, y, weight)
 
     def _check_settings(self):
+        if not isinstance(self.estimator, self._default | None):
+            name = self._default.__name__
+            raise ValueError(f"estimator must be a {name} or None; got {self.estimator!r}.")
         methods = (*METHODS, "global")
         if self.method not in methods:
             raise ValueError(f"method must be one of {methods}; got {self.method!r}.")

@@ -62,7 +62,8 @@ def pooled_inference(model, covariance: str = "observed", *, reference: int = 0)
     if found is None:
         raise ValueError(
             "The model has no pooled information: call refine(model, statistics) with "
-            "local_statistics(..., information=True) of every partition."
+            "local_statistics(..., information=True) of every partition; or fit an aggregated "
+            "estimator with refine_rounds=1."
         )
     if covariance not in KINDS:
         raise ValueError(f"covariance must be one of {KINDS}; got {covariance!r}.")

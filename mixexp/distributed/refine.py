@@ -72,6 +72,13 @@ class LocalStatistics(NamedTuple):
     information: Information | None
     point: str
 
+    def __repr__(self):
+        without = "" if self.information is not None else "out"
+        return (
+            f"LocalStatistics(loglik {self.loglik:.10g}, weight {self.weight:.10g}, "
+            f"with{without} information)"
+        )
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a file of arrays and plain values."""
         from .. import __version__
@@ -111,7 +118,7 @@ def local_statistics(model, X, y=None, sample_weight=None, *, information=True) 
     -------
     LocalStatistics
     """
-    check_is_fitted(model)
+    _check_model(model, "local_statistics", "X, y")
     source = source_given(X, y, "local_statistics", weight=sample_weight)
     if source is not None:
         function = functools.partial(_of_block, model, information)
@@ -182,14 +189,30 @@ def refine(model, statistics, step: str = "newton") -> Any:
         If the statistics are more or fewer than the local fits that were combined, or of another
         total weight. Unknown of a model that was loaded from a file.
     """
-    check_is_fitted(model)
+    _check_model(model, "refine", "statistics")
     if step not in STEPS:
         raise ValueError(f"step must be one of {STEPS}; got {step!r}.")
-    parts = list(statistics)
+    parts = [statistics] if isinstance(statistics, LocalStatistics) else list(statistics)
+    for m, part in enumerate(parts):
+        if not isinstance(part, LocalStatistics):
+            raise TypeError(
+                f"statistics[{m}] is a {type(part).__name__}; give what local_statistics returned "
+                "in every partition, or LocalStatistics.load(path) of its file."
+            )
     total = add(parts, model)
     _refuse_repeated(parts)
     _warn_of_others(parts, total, model)
     return stepped(model, total, step)
+
+
+def _check_model(model, name, then):
+    """Refuse what is no fitted estimator, before anything prints it."""
+    if not hasattr(model, "get_params"):
+        raise TypeError(
+            f"{name}(model, {then}) needs the combined model first; got a {type(model).__name__}. "
+            "Give what aggregate returned, or mixexp.load(path) of its file."
+        )
+    check_is_fitted(model)
 
 
 def stepped(model, total: LocalStatistics, step: str) -> Any:

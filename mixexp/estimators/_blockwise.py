@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._validation import refuse_missing
 from ..sources import Block, BlockSource, FileDataset, PlacedError, read_ahead
+from ..sources.aligned import is_dask
 from ._blocked import checked_columns, numbers
 
 
@@ -56,6 +57,21 @@ class BlockwiseMixin:
         True
         """
         check_is_fitted(self)
+        if not isinstance(method, str):
+            raise ValueError(
+                f"method must be the name of one method, such as 'predict'; got {method!r}. Call "
+                "predict_blocks or predict_to once for each."
+            )
+        if isinstance(dataset, str | os.PathLike):
+            raise ValueError(
+                f"predict_blocks needs a dataset; got the path {os.fspath(dataset)!r}. Give "
+                f"FileDataset({os.fspath(dataset)!r}, features=[...])."
+            )
+        if is_dask(dataset):
+            raise ValueError(
+                f"predict_blocks needs a dataset; got a Dask {type(dataset).__name__}. Of Dask "
+                f"collections {method}(X) is a lazy collection, which Dask computes or writes."
+            )
         if not isinstance(dataset, BlockSource):
             raise ValueError(
                 "predict_blocks needs a FileDataset, ArrayDataset or BlockDataset; got "

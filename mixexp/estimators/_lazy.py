@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import os
 import uuid
 
 import numpy as np
 import pandas as pd
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
 
+from .._validation import refuse_dataset
+from ..sources import Source
 from ..sources.aligned import Partitions, aligned, by_name, is_dask, is_frame, sizes_of
 
 ROW_WISE = ("y", "offset", "exposure", "trials")
@@ -46,6 +49,8 @@ def lazy(shape, dtype=lambda estimator: np.float64):
 
         @functools.wraps(method)
         def called(self, X, *arguments, **inputs):
+            if isinstance(X, Source | str | os.PathLike):  # whose target is no argument
+                refuse_dataset(X, method.__name__)
             if not is_dask(X):
                 return method(self, X, *arguments, **inputs)
             bound = signature.bind(self, X, *arguments, **inputs).arguments

@@ -28,7 +28,8 @@ def as_frame(data: Any) -> pd.DataFrame:
     if not isinstance(data, pd.DataFrame):
         raise ValueError(
             f"formulas need a data frame with named columns; got a {type(data).__name__}. Use "
-            "pandas.DataFrame(values, columns=names), or MoERegressor, which takes arrays."
+            "pandas.DataFrame(values, columns=names), or MoERegressor, which takes arrays and "
+            "datasets."
         )
     if len(data) == 0:
         raise ValueError("the data frame has no rows.")

@@ -302,9 +302,10 @@ def _files(path) -> list[Path]:
             inside = sorted(file for file in one.rglob("*") if file.suffix.lower() in SUFFIXES)
             found += [file for file in inside if not _is_hidden(file.relative_to(one))]
         elif not one.is_file():
-            raise ValueError(f"{one}: there is no such file or folder.")
+            raise ValueError(f"{one}: no such file or folder. For a pattern give glob.glob(...).")
         elif one.suffix.lower() not in SUFFIXES:
-            raise ValueError(f"{one}: the name must end in one of {', '.join(SUFFIXES)}.")
+            ends = ", ".join(SUFFIXES)
+            raise ValueError(f"{one}: the name must end in one of {ends}. Write it as one first.")
         else:
             found.append(one)
     if not found:

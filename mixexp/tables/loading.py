@@ -9,6 +9,12 @@ from mixexp._persistence import FileMeta, PersistenceError, load_tree
 from mixexp.estimators import _mixed_saving, _saving
 from mixexp.tables import model as table_model
 
+READERS = {  # of files that hold no model
+    "checkpoint": "fit, of an estimator with the same settings and solver=EM(checkpoint=path)",
+    "local fit": "LocalFit.load",
+    "local statistics": "mixexp.distributed.LocalStatistics.load",
+}
+
 
 def load(path: str | Path) -> Any:
     """A fitted model from a file that ``save`` or ``mixexp study`` wrote.
@@ -43,4 +49,8 @@ def from_tree(tree: Any, meta: FileMeta, path: str | Path) -> Any:
         return _mixed_saving.from_tree(tree)
     if meta.kind == table_model.KIND:
         return table_model.TableModel.from_tree(tree)
-    raise PersistenceError(f"{path} holds {meta.kind!r} data, which is not a model.")
+    reader = READERS.get(meta.kind)
+    raise PersistenceError(
+        f"{path} holds {meta.kind!r} data, which is not a model."
+        + ("" if reader is None else f" It is read by {reader}.")
+    )

@@ -226,6 +226,8 @@ def test_one_warning_for_all_local_fits():
     ("settings", "message"),
     [
         ({"method": "median"}, "method must be one of"),
+        ({"estimator": 3}, "estimator must be a MoERegressor or None; got 3"),
+        ({"estimator": MoEClassifier(2)}, "estimator must be a MoERegressor or None"),
         ({"n_partitions": 0}, "n_partitions must be an integer from 1 to 600"),
         ({"refine_rounds": -1}, "refine_rounds must be"),
         ({"refine_step": "none"}, "refine_step must be"),

@@ -238,6 +238,24 @@ def test_what_cannot_be_refined_is_refused(combined):
         pooled_inference(refine(penalised, sums(penalised), "none"))
 
 
+def test_what_is_given_in_the_wrong_place_is_said_briefly(combined, tmp_path):
+    found = sums(combined, False)
+    wrong = [
+        (lambda: refine(found, combined), r"refine\(model, statistics\) needs .* got a list"),
+        (lambda: refine(combined, ["0.mixexp"]), r"statistics\[0\] is a str.*LocalStatistics.load"),
+        (lambda: local_statistics(X, Y, combined), r"local_statistics\(model, X, y\).*ndarray"),
+        (lambda: aggregate(["0.mixexp"], 4), r"fits\[0\] is a str.*LocalFit\.load\(path\)"),
+    ]
+    for call, message in wrong:
+        with pytest.raises(TypeError, match=message) as error:
+            call()
+        assert len(str(error.value)) < 200
+    assert repr(found[0]).endswith("weight 600, without information)")
+    found[0].save(tmp_path / "0.mixexp")
+    with pytest.raises(PersistenceError, match="It is read by .*LocalStatistics.load"):
+        mixexp.load(tmp_path / "0.mixexp")
+
+
 @pytest.mark.parametrize("information", [True, False])
 def test_a_partition_given_twice_is_refused(combined, information, tmp_path):
     found = sums(combined)

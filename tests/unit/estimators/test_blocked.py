@@ -422,6 +422,12 @@ def test_predictions_say_what_they_need(tmp_path):
         model.predict(ragged(X=X))
     with pytest.raises(ValueError, match="got ndarray. For rows in memory call predict itself"):
         model.predict_blocks(X)
+    with pytest.raises(ValueError, match=r"got the path 'rows'. Give FileDataset\('rows'"):
+        model.predict_blocks("rows")
+    with pytest.raises(ValueError, match="log_prob needs rows in memory; got BlockDataset"):
+        model.log_prob(ragged(X=X, y=mean))  # the target is in it
+    with pytest.raises(ValueError, match=r"one method.*got \['predict', 'log_prob'\]"):
+        model.predict_to(ragged(X=X), tmp_path / "out.parquet", ["predict", "log_prob"])
     with pytest.raises(ValueError, match="has no method 'predict_proba'"):
         model.predict_blocks(ragged(X=X), "predict_proba")
     with pytest.raises(ValueError, match="block 0: the method needs the target"):

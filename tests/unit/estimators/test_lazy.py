@@ -139,3 +139,9 @@ def test_columns_are_checked_before_anything_is_computed(regressor, table) -> No
         plain.predict(da.ones((10, 3)))
     with pytest.raises(ValueError, match="y has 9 rows and X has 10"):
         plain.log_prob(da.ones((10, 2)), da.ones(9))
+
+
+def test_a_dataset_is_asked_for_in_words_of_dask(regressor, table) -> None:
+    X = dd.from_pandas(table[["a", "b"]], npartitions=2)
+    with pytest.raises(ValueError, match=r"got a Dask DataFrame\..* log_prob\(X\) is a lazy"):
+        regressor.predict_to(X, "out.parquet", "log_prob")

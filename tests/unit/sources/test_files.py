@@ -100,7 +100,9 @@ def test_what_cannot_be_used_is_said(tmp_path):
         FileDataset(path, target="y", features=["a", "y"])
     with pytest.raises(ValueError, match="no such file"):
         FileDataset(tmp_path / "none.parquet", target="y")
-    with pytest.raises(ValueError, match=r"must end in one of .parquet"):
+    with pytest.raises(ValueError, match=r"For a pattern give glob.glob"):
+        FileDataset(tmp_path / "*.parquet", target="y")
+    with pytest.raises(ValueError, match=r"must end in one of .parquet.* Write it as one"):
         (tmp_path / "rows.csv").write_text("a,b")
         FileDataset(tmp_path / "rows.csv", target="y")
     with pytest.raises(ValueError, match="block_rows must be an integer >= 1"):
