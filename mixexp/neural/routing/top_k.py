@@ -217,6 +217,9 @@ def normalised(
     """
     if how is None:
         return weights
+    if keep is not None and how == "sum" and weights.shape[1] == 1:
+        # the quotient would have a gradient of rounding errors
+        return torch.ones_like(weights) if null is None else (~null).to(weights.dtype)
     if null is not None:
         weights = weights.masked_fill(null, 0.0)
     total = (weights if keep is None else torch.where(keep, weights, 0.0)).sum(-1, keepdim=True)
