@@ -20,38 +20,78 @@ class Paper:
     shows : str
         What is asserted.
     found : str
-        What was found, where it is not simply what was published.
+        What was found of the paper's claim; by default the claim was not put to the test. Errors
+        are of layers trained alike on the same rows (`learning`, `comparisons`); t is of paired
+        differences over five seeds, and a claim shows from 2.13 on.
     """
 
     title: str
     names: str
     test: str
     shows: str
-    found: str = "as published"
+    found: str = "mechanism alone: not trained against a baseline"
+
+
+AS_PUBLISHED = "as published"
 
 
 PAPERS = (
     Paper(
         "Outrageously large networks, 2017", "NoisyTopKRouter, load_loss", "test_noisy_top_k.py",
-        "noise alone spreads the units of a zero gate; the smooth load balances what counts cannot",
+        "noise alone spreads the units of a zero gate; the smooth load balances what counts "
+        "cannot; with both losses the error is lower in every seed and the loads vary less than "
+        "half as much",
+        "error 42% lower on average",
+    ),
+    Paper(
+        "Switch Transformer, 2022", "SwitchRouter, load_balancing_loss", "test_switch.py",
+        "at equal active parameters the error falls from a dense layer to two, four and eight "
+        "experts; the balance loss lowers it and keeps loads even",
+        "the dense layer's final loss after a quarter of the steps; without the balance loss the "
+        "error is half as large again",
+    ),
+    Paper(
+        "Loss-free balance, DeepSeek-V3, 2024", "TopKRouter", "test_loss_free_balance.py",
+        "the bias moves the choice and no weight; loads vary less than a third as much, and the "
+        "error is lower, than without balance",
+        "19% below no balance (t = 2.8); a gain over the balance loss does not show: 5% above it "
+        "at weight 1 (t = 0.7), 15% below it at weight 0.01, which leaves loads uneven",
+    ),
+    Paper(
+        "DeepSeekMoE, 2024", "MoELayer", "test_fine_grained.py",
+        "fine-grained and shared experts cost what coarse ones do",
+        "a lower error does not show over five seeds: 6% below coarse experts at two experts (t "
+        "= 0.5), 27% at one (t = 2.1), 7% where languages share half of their facts (t = 2.0)",
+    ),
+    Paper(
+        "Merging experts into one, 2023", "MoELayer", "test_merged_experts.py",
+        "a sequence of merged experts costs what one expert does; four experts merged by unit "
+        "have a lower error than one",
+        "error half that of one expert (t = 7.5), but 60% above that of four experts' outputs; "
+        "merged by sequence 12% above these (t = 0.8) at a quarter of their cost, and 17% below "
+        "one expert a sequence (t = 1.7), which does not show",
     ),
     Paper(
         "THOR, 2022", "RandomRouter, consistency_loss", "test_fixed_routing.py",
         "with consistency any expert may answer; without it experts go apart",
+        AS_PUBLISHED,
     ),
     Paper(
         "Hash layers and word experts, 2021, 2023", "TokenIdRouter", "test_fixed_routing.py",
         "a table of ids recalls facts that a learned top-1 gate forgets, over five seeds",
+        AS_PUBLISHED,
     ),
     Paper(
         "ST-MoE, 2022", "router_z_loss", "test_balance_losses.py",
-        "scores are held down at little cost of fit",
+        "scores are held down at little cost of fit, over five seeds",
+        "squared log-partition function halved, error 5% higher",
     ),
     Paper(
         "Demons in the detail, 2025", "load_balancing_loss, sync_routing_stats",
         "test_balance_losses.py",
         "with micro-batches of one domain, balance over the global batch has the lower error and "
         "experts know more of domains",
+        AS_PUBLISHED,
     ),
     Paper(
         "HMoE, 2024", "HeterogeneousExperts, parameter_penalty_loss", "test_balance_losses.py",
@@ -64,18 +104,25 @@ PAPERS = (
     ),
     Paper(
         "Expert choice, 2022", "ExpertChoiceRouter", "test_expert_choice.py",
-        "even loads by construction; the scope of the batch leaks, that of the sequence does not",
+        "even loads by construction, and a lower error than top-2 with a balance loss; the scope "
+        "of the batch leaks, that of the sequence does not",
+        "error 19% lower (t = 4.7); of the halved training a tenth shows: 222 to 247 steps to "
+        "what top-2 needs 250 for",
     ),
     Paper(
         "DSelect-k, 2021", "DSelectKRouter", "test_dselect_k.py",
         "outputs and gradients are continuous where top-k jumps; at convergence at most k experts",
     ),
     Paper(
-        "COMET, 2023", "COMETRouter", "test_comet.py", "the entropy leads to one leaf a tree",
+        "COMET, 2023", "COMETRouter", "test_comet.py",
+        "the entropy leads to one leaf a tree; a lower error than DSelect-k's at the same entropy",
+        "16% below DSelect-k (t = 2.5); not below top-2: 10% above it (t = 1.4), with 2.6 experts",
     ),
     Paper(
         "BlackMamba, 2024", "SinkhornRouter", "test_sinkhorn_routing.py",
         "loads are even in training without a balance loss",
+        "a gain does not show: the error of predictions, which choose without the plan, is 47% "
+        "above a sigmoid gate's without balance (t = 2.2)",
     ),
     Paper(
         "Soft MoE, 2024", "SoftRouter", "test_soft_moe.py",
@@ -88,15 +135,26 @@ PAPERS = (
     Paper(
         "Mixture of a million experts, 2024", "ProductKeyRouter, PEERLayer",
         "test_product_keys.py",
-        "retrieval is exact, and a million experts are never scored one by one",
+        "retrieval is exact, and a million experts are never scored one by one; a lower error "
+        "than a dense layer of equal operations",
+        "error 81% lower (t = 15), with 16 neurons a unit of 1,024",
+    ),
+    Paper(
+        "Multi-head mixture of experts, 2024", "MultiHeadMoE", "test_multi_head.py",
+        "at the cost of the plain layer a unit meets several times as many experts",
+        "a lower loss does not show: in units of width 16 parts are too narrow, and the error is "
+        "seven times as high (two seeds)",
     ),
     Paper(
         "SparseMixer, 2023", "SparseMixerRouter", "test_sparse_mixer.py",
         "the gradient of a sampled choice is nearer to the exact one than Switch's",
+        "faster convergence does not show: after 250 steps the error is 40% higher (t = 10)",
     ),
     Paper(
         "ReMoE, 2025", "ReLURouter", "test_relu_routing.py",
         "outputs are continuous where top-k jumps; the controller holds the number of experts",
+        "a lower loss than top-k does not show: three times its error after 250 steps, most of "
+        "which the controller needs to settle",
     ),
     Paper(
         "(GG) MoE vs. MLP, 2025", "GumbelRouter", "test_gumbel_gate.py",
@@ -121,33 +179,41 @@ PAPERS = (
     Paper(
         "AdaMoE, 2024", "ZeroExperts", "test_null_experts.py",
         "weights of true experts sum to one, null experts share the pressure of the balance loss",
+        "a lower loss with fewer experts does not show: where no row is easier than another, "
+        "fine-tuning with null experts ends above fine-tuning without (one seed)",
     ),
     Paper(
         "SMILE, RMoE, Autonomy-of-Experts, 2022 and 2025",
         "HierarchicalRouter, RecurrentRouter, ActivationNormRouter", "test_layered_routers.py",
-        "units visit few groups; late routing teaches early routers; experts that respond more are "
-        "chosen more",
+        "units visit few groups; late routing teaches early routers; experts that respond more "
+        "are chosen more",
+        "SMILE costs 15% of error against flat routing (t = 2.1); a lower loss of "
+        "Autonomy-of-Experts does not show: 16% above top-2 of the same experts (t = 1.9); RMoE "
+        "was not trained against a baseline",
     ),
     Paper(
         "Task-MoE, conditional MoEs, task-aware gates, 2021 and 2022",
         "TaskRouter, ConditionalRouter", "test_task_routing.py",
         "a task's experts alone are the model of that task; conditions remove interference",
+        "as published, with one seed",
     ),
     Paper(
         "LLMoE, 2025", "CallableRouter", "test_external_gates.py",
         "a gate from texts helps where the text tells, and only there",
+        AS_PUBLISHED,
     ),
     Paper(
         "NeKo, GW-MoE, StableMoE, MaskMoE, 2022 to 2024",
         "PinnedRouter, BroadcastUncertain, DistilledRouter, MaskedRouter",
         "test_wrapped_routers.py",
-        "pinned experts are found without ids; uncertain choices matter less; no token changes its "
-        "expert after the switch; rare tokens are learned better",
-        "MaskMoE's gain over a hash table on all tokens does not show: the table is ahead by eight "
-        "per cent",
+        "pinned experts are found without ids; uncertain choices matter less; no token changes "
+        "its expert after the switch; rare tokens are learned better",
+        "MaskMoE's gain over a hash table on all tokens does not show: the table is ahead by "
+        "eight per cent",
     ),
     Paper(
         "Buffer overflow, stealing user prompts, 2024", "CapacityLimiter, audit_batch_dependence",
         "test_attacks.py", "the attacks succeed on vulnerable settings and fail on the defaults",
+        AS_PUBLISHED,
     ),
 )  # fmt: skip

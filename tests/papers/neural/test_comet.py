@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.testing import assert_close
 
-from mixexp.neural import COMETRouter, FeedForwardExperts, MoELayer
+from mixexp.neural import COMETRouter, DSelectKRouter, FeedForwardExperts, MoELayer
+
+from .claims import wins
+from .learning import gains, over_seeds
 
 
 def _trained(coefficient, k=2, n_steps=200):
@@ -31,3 +35,20 @@ def test_the_entropy_leads_to_one_leaf_a_tree() -> None:
     assert sparse < 2.7
     assert error < 0.15  # a tenth of the variance of the targets
     assert _trained(0.0)[0] > 4
+
+
+def _learned(kind):
+    """Layers trained with an entropy loss whose coefficient rises to one."""
+    return over_seeds(
+        lambda: MoELayer(kind(16, 8, 2), FeedForwardExperts(8, 16, 8, out_dim=32)),
+        penalty=lambda trace, clock: clock.progress * trace.losses["entropy"],
+    )
+
+
+@pytest.mark.slow
+def test_trees_learn_more_than_codes() -> None:
+    """Against DSelect-k at the same entropy loss; both end between two and three experts a unit."""
+    codes, trees = _learned(DSelectKRouter), _learned(COMETRouter)
+    assert wins(gains(codes, trees))
+    for own in (*codes, *trees):
+        assert 2 <= own.n_experts < 3

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from mixexp.neural import Clock, NoisyTopKRouter, RoutingInputs
+from mixexp.neural import (
+    Clock,
+    FeedForwardExperts,
+    MoELayer,
+    NoisyTopKRouter,
+    RoutingInputs,
+    importance_loss,
+    load_loss,
+)
+
+from .claims import wins
+from .learning import gains, nothing, over_seeds
 
 
 def _shares(training):
@@ -43,3 +55,22 @@ def test_the_load_balances_a_gate_that_counts_cannot() -> None:
         optimiser.step()
     assert spread[0] > 1.3
     assert sum(spread[-10:]) / 10 < 0.25
+
+
+def _learned(penalty):
+    return over_seeds(
+        lambda: MoELayer(NoisyTopKRouter(16, 8, 2), FeedForwardExperts(8, 16, 8, out_dim=32)),
+        penalty=penalty,
+    )
+
+
+@pytest.mark.slow
+def test_importance_and_load_lower_the_error() -> None:
+    """Without both losses experts that are ahead take everything, and others learn nothing."""
+
+    def even(trace, clock):
+        return 0.1 * (importance_loss(trace.stats[0]) + load_loss(trace.stats[0]))
+
+    usual, free = _learned(even), _learned(nothing)
+    assert min(gains(free, usual)) > 0  # in every seed, by very different amounts
+    assert wins([b.variation - 2 * a.variation for a, b in zip(usual, free, strict=True)])

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mixexp.neural import MoELayer, NeuronExperts, ProductKeyRouter, RoutingInputs
+from mixexp.neural import (
+    FeedForward,
+    MoELayer,
+    NeuronExperts,
+    ProductKeyRouter,
+    RoutingInputs,
+    RoutingTrace,
+    count_active,
+)
+
+from .claims import wins
+from .learning import gains, over_seeds
 
 
 class _LargestTensor(TorchDispatchMode):
@@ -46,3 +58,23 @@ def test_one_head_with_all_experts_is_a_dense_layer_weighted_by_the_softmax() ->
     hidden = torch.nn.functional.gelu(x @ bank.u.T)
     dense = (torch.softmax(scores, 1) * hidden) @ bank.v
     assert_close(MoELayer(router, bank)(x), dense)
+
+
+def _peer():
+    """16 neurons a unit out of 1,024."""
+    router = ProductKeyRouter(16, 1024, 4, n_heads=4)
+    return MoELayer(router, NeuronExperts(1024, 16, out_dim=32))
+
+
+@pytest.mark.slow
+def test_retrieved_neurons_learn_more_than_a_dense_layer_of_equal_cost() -> None:
+    """The dense layer gets the operations of the retrieval as further hidden units."""
+    layer, trace = _peer(), RoutingTrace()
+    layer(torch.randn(100, 16), trace=trace)
+    hidden = round(count_active(layer, trace).flops / (2 * (16 + 32)))
+    assert hidden > 16
+    dense = over_seeds(lambda: FeedForward(16, hidden, out_dim=32))
+    peer = over_seeds(_peer)
+    assert wins(gains(dense, peer))
+    used = [sum(own.counts.sum(0) > 0) / 1024 for own in peer]
+    assert min(used) > 0.9

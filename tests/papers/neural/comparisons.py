@@ -1,0 +1,111 @@
+"""Pairs of layers whose difference does not show: ``python -m tests.papers.neural.comparisons``.
+
+With names it measures those alone. A gain is the share of the first one's error by which the second
+one's is lower, over five seeds; what shows is asserted in the tests.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+import numpy as np
+from torch import nn
+
+from mixexp.neural import (
+    ActivationNormRouter,
+    COMETRouter,
+    DenseToSparseRouter,
+    FactorizedExperts,
+    FeedForwardExperts,
+    HierarchicalRouter,
+    MoELayer,
+    ReLURouter,
+    Router,
+    SinkhornRouter,
+    SparseMixerRouter,
+    SwitchRouter,
+    TopKRouter,
+)
+
+from .learning import Languages, balance, gains, nothing, over_seeds
+
+
+def own_loss(name: str, rises: bool = False):
+    """A loss of the router's own as the penalty, in full or rising from nothing."""
+    return lambda trace, clock: (clock.progress if rises else 1.0) * trace.losses[name]
+
+
+def layer(router: type[Router], hidden: int = 8, **options) -> nn.Module:
+    """A layer of eight experts."""
+    return MoELayer(router(16, 8, **options), FeedForwardExperts(8, 16, hidden, out_dim=32))
+
+
+def factorised(router: type[Router]) -> nn.Module:
+    return MoELayer(router(16, 8, 2), FactorizedExperts(8, 16, 8, 4, out_dim=32))
+
+
+def fine(k: int, granularity: int, n_shared: int) -> nn.Module:
+    options = {"granularity": granularity, "n_shared": n_shared}
+    return MoELayer.feed_forward(16, 16, 8, k, expert_options={"out_dim": 32}, **options)
+
+
+def merged(**options) -> nn.Module:
+    experts = FeedForwardExperts(8, 16, 16, out_dim=32)
+    return MoELayer(TopKRouter(16, 8, 4, normalize="sum"), experts, **options)
+
+
+SWITCH = (partial(layer, SwitchRouter, 16, jitter=0.0), balance(0.1))
+TOP_2 = (partial(layer, TopKRouter), balance(0.1))
+BY_SEQUENCE = (partial(merged, combine="parameters", merge="sequence"), balance(0.1))
+
+# name: two arms of a layer and its penalty, and the world where it is another one
+PAIRS = {
+    "fine-grained, one expert": (
+        (partial(fine, 1, 1, 0), balance(0.1)), (partial(fine, 1, 4, 1), balance(0.1)),
+    ),
+    "fine-grained, two experts": (
+        (partial(fine, 2, 1, 0), balance(0.1)), (partial(fine, 2, 4, 1), balance(0.1)),
+    ),
+    "fine-grained, shared facts": (
+        (partial(fine, 2, 1, 0), balance(0.1)), (partial(fine, 2, 4, 1), balance(0.1)),
+        partial(Languages, shared=16),
+    ),
+    "loss-free": (
+        (partial(layer, TopKRouter), balance(1.0)),
+        (partial(layer, TopKRouter, bias_balance=0.01), nothing),
+    ),
+    "merged outputs": ((merged, balance(0.1)), BY_SEQUENCE),
+    "merged sequences": (
+        (partial(layer, TopKRouter, 16, k=1, level="sequence"), balance(0.1)), BY_SEQUENCE,
+    ),
+    "COMET": (TOP_2, (partial(layer, COMETRouter), own_loss("entropy", rises=True))),
+    "SparseMixer": (SWITCH, (partial(layer, SparseMixerRouter, 16), balance(0.1))),
+    "ReMoE": (
+        TOP_2, (partial(layer, ReLURouter, alpha=1.02, initial=0.01), own_loss("sparsity")),
+    ),
+    "Sinkhorn": (
+        (partial(layer, TopKRouter, 16, k=1, score="sigmoid"), nothing),
+        (partial(layer, SinkhornRouter, 16), nothing),
+    ),
+    "dense to sparse": (TOP_2, (partial(layer, DenseToSparseRouter), balance(0.1))),
+    "SMILE": (SWITCH, (partial(layer, HierarchicalRouter, 16, n_groups=2), balance(0.1))),
+    "Autonomy-of-Experts": (
+        (partial(factorised, TopKRouter), nothing),
+        (partial(factorised, ActivationNormRouter), nothing),
+    ),
+}  # fmt: skip
+
+
+def main(names) -> None:
+    for name in names or PAIRS:
+        (first, penalty), (second, other), *world = PAIRS[name]
+        usual = over_seeds(first, *world, penalty=penalty)
+        found = np.array(gains(usual, over_seeds(second, *world, penalty=other)))
+        t = found.mean() / (found.std(ddof=1) / len(found) ** 0.5)
+        share = found.mean() / np.mean([own.error for own in usual])
+        print(f"{name}: gain {share:.1%}, t = {t:.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
