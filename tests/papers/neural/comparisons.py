@@ -23,12 +23,13 @@ from mixexp.neural import (
     ReLURouter,
     Router,
     SinkhornRouter,
+    SoftRouter,
     SparseMixerRouter,
     SwitchRouter,
     TopKRouter,
 )
 
-from .learning import Languages, balance, gains, nothing, over_seeds
+from .learning import Digits, Languages, balance, gains, nothing, over_seeds
 
 
 def own_loss(name: str, rises: bool = False):
@@ -39,6 +40,11 @@ def own_loss(name: str, rises: bool = False):
 def layer(router: type[Router], hidden: int = 8, **options) -> nn.Module:
     """A layer of eight experts."""
     return MoELayer(router(16, 8, **options), FeedForwardExperts(8, 16, hidden, out_dim=32))
+
+
+def of_patches(router: type[Router], **options) -> nn.Module:
+    """Eight experts for patches of digits, which vote."""
+    return MoELayer(router(20, 8, **options), FeedForwardExperts(8, 20, 16, out_dim=10))
 
 
 def factorised(router: type[Router]) -> nn.Module:
@@ -88,6 +94,11 @@ PAIRS = {
         (partial(layer, TopKRouter, 16, k=1, score="sigmoid"), nothing),
         (partial(layer, SinkhornRouter, 16), nothing),
     ),
+    "Soft MoE": (
+        (partial(of_patches, SwitchRouter, jitter=0.0), balance(0.1)),
+        (partial(of_patches, SoftRouter, slots_per_expert=2), nothing),
+        Digits,
+    ),
     "dense to sparse": (TOP_2, (partial(layer, DenseToSparseRouter), balance(0.1))),
     "SMILE": (SWITCH, (partial(layer, HierarchicalRouter, 16, n_groups=2), balance(0.1))),
     "Autonomy-of-Experts": (
@@ -100,8 +111,11 @@ PAIRS = {
 def main(names) -> None:
     for name in names or PAIRS:
         (first, penalty), (second, other), *world = PAIRS[name]
-        usual = over_seeds(first, *world, penalty=penalty)
-        found = np.array(gains(usual, over_seeds(second, *world, penalty=other)))
+        usual, new = (
+            over_seeds(make, *world, penalty=loss)
+            for make, loss in ((first, penalty), (second, other))
+        )
+        found = np.array(gains(usual, new))
         t = found.mean() / (found.std(ddof=1) / len(found) ** 0.5)
         share = found.mean() / np.mean([own.error for own in usual])
         print(f"{name}: gain {share:.1%}, t = {t:.1f}", flush=True)

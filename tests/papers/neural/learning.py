@@ -87,9 +87,9 @@ class Digits:
         self.n_train = 1300
 
     def draw(self, n_each: int, source: torch.Generator):
-        """Sequences, digits and the number of each sequence; 300 are the held-out images."""
-        index = torch.randint(self.n_train, (n_each,), generator=source)
-        if n_each == N_FRESH:
+        """Sequences, twice as many as asked for, digits and the number of each sequence."""
+        index = torch.randint(self.n_train, (2 * n_each,), generator=source)
+        if n_each == N_FRESH:  # all held-out images
             index = torch.arange(self.n_train, len(self.x))
         sequence = torch.arange(len(index))[:, None].expand(-1, 16)
         return self.x[index], self.y[index], sequence

@@ -127,6 +127,8 @@ PAPERS = (
     Paper(
         "Soft MoE, 2024", "SoftRouter", "test_soft_moe.py",
         "the published formulas; cost goes with the slots, and samples are independent",
+        "a gain over top-1 routing at equal cost does not show: equal errors on digits in 16 "
+        "patches (t = 0.0)",
     ),
     Paper(
         "Mixture of tokens, 2024", "TokenMixingRouter", "test_token_mixing.py",
@@ -169,6 +171,7 @@ PAPERS = (
     Paper(
         "EvoMoE, 2022", "DenseToSparseRouter", "test_dense_training.py",
         "the gate becomes sparse as the temperature falls",
+        "a lower loss than top-2 does not show: 76% above it (t = 9.3), with 1.5 experts",
     ),
     Paper(
         "XMoE, top-p routing, adaptive gating, 2023 and 2024",
