@@ -139,7 +139,8 @@ PAPERS = (
         "test_product_keys.py",
         "retrieval is exact, and a million experts are never scored one by one; a lower error "
         "than a dense layer of equal operations",
-        "error 81% lower (t = 15), with 16 neurons a unit of 1,024",
+        "error 81% lower (t = 15), with 16 neurons a unit of 1,024; that nearly all neurons are "
+        "used does not show: 73% to 81% are in 250 steps",
     ),
     Paper(
         "Multi-head mixture of experts, 2024", "MultiHeadMoE", "test_multi_head.py",
