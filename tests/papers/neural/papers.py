@@ -199,7 +199,7 @@ PAPERS = (
         "Task-MoE, conditional MoEs, task-aware gates, 2021 and 2022",
         "TaskRouter, ConditionalRouter", "test_task_routing.py",
         "a task's experts alone are the model of that task; conditions remove interference",
-        "as published, with one seed",
+        AS_PUBLISHED,
     ),
     Paper(
         "LLMoE, 2025", "CallableRouter", "test_external_gates.py",
