@@ -48,7 +48,7 @@ def check_X_y(estimator, X, y, *, multi_output, numeric):
         )
     _refuse_dates(X)
     if numeric:
-        _refuse_text(y)
+        refuse_text(y)
     else:
         refuse_missing(y)
     try:
@@ -93,8 +93,8 @@ def _check_on_device(X):
                 )
 
 
-def _refuse_text(y):
-    """Targets that are texts and no numbers written as text."""
+def refuse_text(y, classifier="MoEClassifier"):
+    """Targets that are texts and no numbers written as text; ``classifier`` takes them."""
     array = np.asarray(y)
     if array.dtype.kind not in "USO":
         return
@@ -104,8 +104,7 @@ def _refuse_text(y):
         except (TypeError, ValueError):
             if isinstance(value, str):
                 raise ValueError(
-                    f"y must be numbers; got the text {str(value)!r}. For classes use "
-                    "MoEClassifier."
+                    f"y must be numbers; got the text {str(value)!r}. For classes use {classifier}."
                 ) from None
             return
 

@@ -13,6 +13,7 @@ from sklearn.utils.validation import column_or_1d
 
 from .._validation import check_X_y
 from ..em import predictive
+from ..experts import ExpertList
 from ..sources.values import label_order
 from ._base import BaseMoE
 from ._blocked import Codes, Labels, codes_among
@@ -20,6 +21,7 @@ from ._lazy import lazy, single
 from ._online import learns_online
 from ._scoring import accuracy_over, source_given
 from ._settings import resolve_expert
+from .intervals import Intervals
 
 MOST_ENTRIES = 2e6  # of the information between classes: many starts hold it at once
 
@@ -195,6 +197,11 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
         return self._partial_fit(X, y, sample_weight)
 
     def _check_expert(self, expert):
+        if not expert.classifies and isinstance(expert, ExpertList):
+            raise ValueError(
+                "MoEClassifier takes one family for all experts, expert='multinomial' or "
+                f"'ordinal'; got the list {expert.title}."
+            )
         if not expert.classifies:
             raise ValueError(
                 f"{type(expert).__name__} is for numbers: use MoERegressor, or "
@@ -202,6 +209,10 @@ class MoEClassifier(ClassifierMixin, BaseMoE):
             )
 
     def _check_data(self, X, y, expert):
+        if isinstance(y, Intervals):
+            raise ValueError(
+                "y holds intervals, and MoEClassifier needs classes: use MoERegressor."
+            )
         order = label_order(y) if expert.ordered else None
         X, y = check_X_y(self, X, y, multi_output=False, numeric=False)
         check_classification_targets(y)

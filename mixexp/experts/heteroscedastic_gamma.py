@@ -49,7 +49,7 @@ class HeteroscedasticGammaExpert(DistributionalExpert):
     def check_support(self, y, trials):
         if not y.min() > 0:
             raise ValueError(
-                f"HeteroscedasticGammaExpert needs positive targets; got min(y) = {y.min():g}. "
+                f"{self.title} needs positive targets; got min(y) = {y.min():g}. "
                 'Shift the target or use expert="gaussian".'
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Collection
 
 
@@ -13,5 +14,7 @@ def check_option(name: str, value, known: Collection) -> None:
 
 def check_k(k: int, n_experts: int) -> None:
     """Refuse a number of experts a unit that is not there."""
+    if not isinstance(k, numbers.Integral):
+        raise ValueError(f"k must be a whole number from 1 to n_experts={n_experts}; got {k!r}.")
     if not 1 <= k <= n_experts:
         raise ValueError(f"k must be from 1 to n_experts={n_experts}; got {k}.")

@@ -32,6 +32,14 @@ def plain(text: Any, limit: int = 32) -> str:
     return f" {cleaned}" if cleaned.startswith("_") else cleaned
 
 
+def drawn_from(given: Any, attribute: str, source: str) -> None:
+    """Refuse what no figure can be drawn of, such as the model itself, and say what makes it."""
+    if not hasattr(given, attribute):
+        raise TypeError(
+            f"the figure is drawn from what {source} gives; got {type(given).__name__}."
+        )
+
+
 def axes(ax: Any = None) -> Any:
     """The given axes, or new ones, with light lines."""
     if ax is None:

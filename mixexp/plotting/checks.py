@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mixexp.plotting._style import GRID, INK, MUTED, axes, colour, label, legend, plain
+from mixexp.plotting._style import GRID, INK, MUTED, axes, colour, drawn_from, label, legend, plain
 
 
 def plot_residuals(residuals: Any, kind: str = "qq", ax: Any = None) -> Any:
@@ -26,6 +26,7 @@ def plot_residuals(residuals: Any, kind: str = "qq", ax: Any = None) -> Any:
     Axes
         The drawing.
     """
+    drawn_from(residuals, "residuals", "mixexp.explain.quantile_residuals")
     if kind not in ("qq", "fitted"):
         raise ValueError(
             f"kind must be 'qq' or 'fitted'; got {kind!r}. plot_worm draws one of "

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mixexp.plotting._style import GRID, MUTED, axes, colour, label, legend, plain
+from mixexp.plotting._style import GRID, MUTED, axes, colour, drawn_from, label, legend, plain
 
 
 def plot_worm(worm: Any, ax: Any = None) -> Any:
@@ -24,6 +24,7 @@ def plot_worm(worm: Any, ax: Any = None) -> Any:
     Axes
         The drawing.
     """
+    drawn_from(worm, "deviation", "an entry of mixexp.explain.worms")
     ax = axes(ax)
     q = worm.theoretical
     ax.fill_between(q, worm.lower, worm.upper, color=GRID, lw=0, label="95 % band")
@@ -54,6 +55,7 @@ def plot_influence(influence: Any, ax: Any = None, names: Any = 5) -> Any:
     Axes
         The drawing.
     """
+    drawn_from(influence, "cook", "mixexp.explain.influence")
     ax = axes(ax)
     cook = np.nan_to_num(influence.cook)
     ax.vlines(np.arange(len(cook)), 0, cook, color=colour(0), lw=1)
@@ -88,6 +90,7 @@ def plot_gate_calibration(calibration: Any, ax: Any = None) -> Any:
     Axes
         The drawing.
     """
+    drawn_from(calibration, "posterior", "mixexp.explain.gate_calibration")
     ax = axes(ax)
     ax.plot([0, 1], [0, 1], color=MUTED, lw=0.8)
     names = calibration.experts or [f"expert {k}" for k in range(len(calibration.gate))]
@@ -127,6 +130,7 @@ def plot_uncertainty(uncertainty: Any, ax: Any = None, *, names: Any = None, bin
     Axes
         The drawing; rows on the left belong to no expert for sure.
     """
+    drawn_from(uncertainty, "assigned", "mixexp.explain.row_uncertainty")
     ax = axes(ax)
     names = list(uncertainty.experts.index) if names is None else names
     K = len(names)

@@ -6,7 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from mixexp.plotting._style import GRID, INK, MUTED, axes, categories, colour, label, legend, plain
+from mixexp.plotting._style import (
+    GRID,
+    INK,
+    MUTED,
+    axes,
+    categories,
+    colour,
+    drawn_from,
+    label,
+    legend,
+    plain,
+)
 
 
 def plot_fit_lines(line: Any, target: str = "prediction", ax: Any = None) -> Any:
@@ -27,6 +38,7 @@ def plot_fit_lines(line: Any, target: str = "prediction", ax: Any = None) -> Any
         Expert lines are drawn stronger where their gate probability is larger; points have the
         colour of the expert most responsible for them. For classes: class probabilities.
     """
+    drawn_from(line, "grid", "mixexp.explain.diagnostics.line")
     ax = axes(ax)
     if line.classes:
         _class_lines(ax, line.grid, line.mean, line.classes, line.categorical)
@@ -142,6 +154,7 @@ def plot_gate_regions(regions: Any, kind: str = "gate", ax: Any = None) -> Any:
     Axes
         The drawing.
     """
+    drawn_from(regions, "grid", "mixexp.explain.diagnostics.surface")
     ax = axes(ax)
     if hasattr(regions, "points"):
         return (_gate_plane if kind == "gate" else _level_plane)(ax, regions)
@@ -251,6 +264,7 @@ def plot_partial_effects(effect: Any, target: str = "prediction", ax: Any = None
     Axes
         Class probabilities for a classification model.
     """
+    drawn_from(effect, "mean", "mixexp.explain.diagnostics.partial_effects")
     ax = axes(ax)
     if effect.classes:
         _class_lines(ax, effect.grid, effect.mean, effect.classes, effect.categorical)

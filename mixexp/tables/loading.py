@@ -9,9 +9,10 @@ from mixexp._persistence import FileMeta, PersistenceError, load_tree
 from mixexp.estimators import _mixed_saving, _saving
 from mixexp.tables import model as table_model
 
-READERS = {  # of files that hold no model
+READERS = {  # of files that are not read here
     "checkpoint": "fit, of an estimator with the same settings and solver=EM(checkpoint=path)",
     "local fit": "LocalFit.load",
+    "neural estimator": "the load of its class, such as mixexp.neural.NeuralMoERegressor.load",
     "local statistics": "mixexp.distributed.LocalStatistics.load",
 }
 
@@ -51,6 +52,6 @@ def from_tree(tree: Any, meta: FileMeta, path: str | Path) -> Any:
         return table_model.TableModel.from_tree(tree)
     reader = READERS.get(meta.kind)
     raise PersistenceError(
-        f"{path} holds {meta.kind!r} data, which is not a model."
+        f"{path} holds {meta.kind!r} data, which this function does not read."
         + ("" if reader is None else f" It is read by {reader}.")
     )

@@ -24,7 +24,16 @@ from mixexp.explain import (
     quantile_residuals,
     row_uncertainty,
 )
-from mixexp.plotting import plot_residuals
+from mixexp.plotting import (
+    plot_fit_lines,
+    plot_gate_calibration,
+    plot_gate_regions,
+    plot_influence,
+    plot_partial_effects,
+    plot_residuals,
+    plot_uncertainty,
+    plot_worm,
+)
 
 N = 80
 rng = np.random.default_rng(0)
@@ -180,3 +189,41 @@ def test_texts_are_classes():
 def test_diagnostics(model, use, says):
     with pytest.raises(ValueError, match=says):
         use(model)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        plot_residuals,
+        plot_worm,
+        plot_influence,
+        plot_gate_calibration,
+        plot_uncertainty,
+        plot_fit_lines,
+        plot_gate_regions,
+        plot_partial_effects,
+    ],
+)
+def test_figures_of_a_model_say_what_they_are_drawn_from(model, draw):
+    with pytest.raises(TypeError, match=r"what .*mixexp\.explain\..* gives; got MoERegressor"):
+        draw(model)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (
+            lambda: MoEClassifier(2, expert=["multinomial", "ordinal"]).fit(X, y > 0),
+            "one family for all experts",
+        ),
+        (lambda: MoEClassifier(2).fit(X, intervals(y, y)), "needs classes: use MoERegressor"),
+        (
+            lambda: MoERegressor(2, expert=["lognormal", "gamma"]).fit(X, -(y**2)),
+            "positive targets",
+        ),
+        (lambda: MoERegressor(2, expert=["gaussian", "gamma"]).fit(X, y), "^GammaExpert needs"),
+    ],
+)
+def test_families_in_the_wrong_place(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()

@@ -96,6 +96,11 @@ def count_active(
     """
     if (trace is None) == (k is None):
         raise ValueError("give a trace, or k experts a unit, and not both.")
+    if trace is not None and not isinstance(trace, RoutingTrace):
+        raise TypeError(
+            "trace must be the RoutingTrace that one forward pass filled, as in "
+            f"model(x, trace=trace); got {type(trace).__name__}."
+        )
     n_layers = sum(isinstance(module, MoELayer) for module in model.modules())
     if trace is not None and len(trace) != n_layers:
         raise ValueError(

@@ -84,7 +84,11 @@ def read_table(estimator, X, chosen, *, fitted: Columns | None = None) -> tuple[
         names = None if frame is None else list(frame.columns)
         categorical = check_columns(chosen, names, shape[1], "categorical_features")
     if not len(categorical):
-        numeric = validate_data(estimator, X, reset=reset, dtype=np.float64)
+        try:
+            numeric = validate_data(estimator, X, reset=reset, dtype=np.float64)
+        except ValueError as error:
+            _explain_text(error, reset)
+            raise
         positions = np.arange(numeric.shape[1])
         return Table(numeric, np.empty((len(numeric), 0), dtype=object)), positions, categorical
     table, positions = _mixed(estimator, X, categorical, reset)
@@ -101,14 +105,31 @@ def _mixed(estimator, X, categorical, reset) -> tuple[Table, np.ndarray]:
     positions = np.setdiff1d(np.arange(frame.shape[1]), categorical)
     numeric = np.empty((len(frame), 0))
     if len(positions):
-        numeric = check_array(
-            frame.iloc[:, positions], dtype=np.float64, input_name="X", estimator=estimator
-        )
+        given = frame.iloc[:, positions]
+        try:
+            numeric = check_array(given, dtype=np.float64, input_name="X", estimator=estimator)
+        except ValueError as error:
+            _explain_text(error, reset)
+            raise
     columns = [_plain(frame.iloc[:, j]) for j in categorical]
     categories = np.empty((len(frame), len(columns)), dtype=object)
     for j, column in enumerate(columns):
         categories[:, j] = column
     return Table(numeric, categories), positions
+
+
+def _explain_text(error: ValueError, first: bool) -> None:
+    """Say what to do about a text in a column that is taken for numbers."""
+    text = str(error).partition("could not convert string to float: ")[2]
+    if not text:
+        return
+    way = (
+        "Name such columns in categorical_features=, or give a data frame, whose texts "
+        'categorical_features="auto" finds.'
+        if first
+        else "In the fit this column held numbers."
+    )
+    raise ValueError(f"X holds the text {text} in a column of numbers. {way}") from None
 
 
 def _without_numbers(frame: pd.DataFrame | None) -> np.ndarray:

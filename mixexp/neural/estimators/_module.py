@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import torch
@@ -71,7 +72,9 @@ def build_router(router, dim: int, n_experts: int, *, first: bool = True) -> Rou
     """
     if isinstance(router, str):
         if router not in ROUTERS:
-            raise ValueError(f"router {router!r} is unknown; known are {sorted(ROUTERS)}.")
+            near = get_close_matches(router, ROUTERS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"router {router!r} is unknown; known are {sorted(ROUTERS)}.{hint}")
         made = _by_name(router, dim, n_experts)
     elif isinstance(router, Router):
         made = copy.deepcopy(router)
@@ -102,12 +105,18 @@ def build_router(router, dim: int, n_experts: int, *, first: bool = True) -> Rou
 
 def _by_name(name: str, dim: int, n_experts: int) -> Any:
     """The router of a registered name, where that needs nothing but its size."""
+    kind = ROUTERS[name]
     try:
-        return ROUTERS[name](dim, n_experts)
+        return kind(dim, n_experts)
     except (TypeError, AttributeError) as error:
         raise TypeError(
             f"router={name!r} needs more than (dim, n_experts): {error}. Give "
-            f"functools.partial({ROUTERS[name].__name__}, ...) or an instance."
+            f"functools.partial({kind.__name__}, ...) or an instance."
+        ) from error
+    except ValueError as error:
+        raise ValueError(
+            f"router={name!r} with the defaults of {kind.__name__}: {error} Give "
+            f"functools.partial({kind.__name__}, ...) with settings that fit."
         ) from error
 
 

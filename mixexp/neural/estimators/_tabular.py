@@ -155,7 +155,9 @@ class TabularEstimator(BaseEstimator):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)
             encoder = build_encoder(self.numeric_embedding, self._columns, numeric, weight)
-            self.module_ = self._make_module(encoder).to(self._device(), DTYPES[self.dtype])
+            module = self._make_module(encoder).to(self._device(), DTYPES[self.dtype])
+        self._check_alone(module)
+        self.module_ = module
 
     def _store(self, result: TrainingResult) -> None:
         self.loss_curve_ = result.loss_curve
@@ -193,14 +195,14 @@ class TabularEstimator(BaseEstimator):
     def _rows_of(self, X) -> Rows:
         """Rows of new data for the fitted module; refuses routers that mix them."""
         check_is_fitted(self)
-        self._check_alone()
+        self._check_alone(self.module_)
         table, *_ = read_table(self, X, self.categorical_features, fitted=self._columns)
         n = len(table.numeric)
         place = DTYPES[self.dtype], self._device()
         return as_rows(self._columns, table, np.zeros(n), np.ones(n), *place)
 
-    def _check_alone(self) -> None:
-        for layer in self.module_.layers:
+    def _check_alone(self, module) -> None:
+        for layer in module.layers:
             if not self.allow_batch_dependence and not layer.flags(False).batch_independent:
                 raise ValueError(
                     f"{type(layer.router).__name__} lets the prediction for a row depend on the "
@@ -254,4 +256,9 @@ def seed_of(random_state) -> int:
         return int(random_state.randint(2**31 - 1))
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(2**31 - 1))
+    if not isinstance(random_state, numbers.Integral):
+        raise ValueError(
+            "random_state must be None, a whole number, a Generator or a RandomState; got "
+            f"{random_state!r}."
+        )
     return int(random_state)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone, is_classifier
 from sklearn.model_selection import cross_val_predict
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
@@ -49,6 +49,9 @@ class BaseLocalExpert(BaseEstimator):
                 f"{type(self).__name__} needs a fitted base. Searches and clones lose the fit: "
                 "wrap the base as sklearn.frozen.FrozenEstimator(base)."
             ) from error
+        if is_classifier(self.base) != is_classifier(self):
+            kind = "classifier" if is_classifier(self) else "regressor"
+            raise TypeError(f"{type(self).__name__} needs a {kind} as base; got {self.base!r}.")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie strictly between 0 and 1; got {self.threshold}.")
         y = column_or_1d(y, warn=True)

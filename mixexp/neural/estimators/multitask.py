@@ -11,7 +11,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
 
-from ..._validation import refuse_missing
+from ..._validation import refuse_missing, refuse_text
 from ._columns import moments
 from ._multitask import BaseMultiTaskMoE
 
@@ -75,6 +75,7 @@ class MultiTaskMoERegressor(RegressorMixin, BaseMultiTaskMoE):
         return self._partial_fit(X, y, sample_weight)
 
     def _check_target(self, y, *, first):
+        refuse_text(y, "MultiTaskMoEClassifier")
         y = check_array(
             y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self,
             ensure_all_finite="allow-nan" if np.asarray(y).ndim == 2 else True,

@@ -7,6 +7,7 @@ from scipy.special import logsumexp, ndtr, ndtri
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array
 
+from ..._validation import refuse_text
 from ..checks import check_option
 from ._base import BaseNeuralMoE
 from ._columns import moments
@@ -92,6 +93,7 @@ class NeuralMoERegressor(RegressorMixin, BaseNeuralMoE):
 
     def _check_target(self, y, *, first):
         check_option("head", self.head, sorted(REGRESSION_HEADS))
+        refuse_text(y, "NeuralMoEClassifier")
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)
         if y.ndim > 2:
             raise ValueError(f"y must have shape (n,) or (n, m); got {y.shape}.")

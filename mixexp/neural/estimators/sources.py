@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone, is_classifier
 from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline
 from sklearn.utils.multiclass import check_classification_targets
@@ -40,6 +40,7 @@ class BaseSourceMoE(BaseEstimator):
         y : array-like of shape (n,)
         sample_weight : array-like of shape (n,), optional
         """
+        self._check_parts()
         y = self._check_y(column_or_1d(y, warn=True))
         check_consistent_length(X, y)
         self._set_blocks(X)
@@ -63,6 +64,25 @@ class BaseSourceMoE(BaseEstimator):
                 break
         return self
 
+    def _check_parts(self) -> None:
+        """Refuse settings that would fail only after experts have been fitted."""
+        if self.max_rounds < 1:
+            raise ValueError(f"max_rounds must be at least 1; got {self.max_rounds!r}.")
+        if self.gate is not None and not hasattr(self.gate, "predict_proba"):
+            raise TypeError(
+                "gate must be a classifier with predict_proba, such as LogisticRegression(); got "
+                f"{self.gate!r}."
+            )
+        experts = self.expert.values() if isinstance(self.expert, dict) else [self.expert]
+        for expert in experts:
+            if expert is None:
+                continue
+            if isinstance(expert, type) or not hasattr(expert, "fit"):
+                raise TypeError(f"expert must be an estimator, such as Ridge(); got {expert!r}.")
+            if is_classifier(expert) != is_classifier(self):
+                kind = "classifier" if is_classifier(self) else "regressor"
+                raise TypeError(f"{type(self).__name__} needs a {kind} as expert; got {expert!r}.")
+
     def _set_blocks(self, X) -> None:
         """Positions of the columns of each source."""
         if not isinstance(self.sources, dict) or not self.sources:
@@ -80,6 +100,9 @@ class BaseSourceMoE(BaseEstimator):
             name: check_columns(own, columns, p, f"source {name!r}")
             for name, own in self.sources.items()
         }
+        empty = [name for name, own in self._blocks.items() if not len(own)]
+        if empty:
+            raise ValueError(f"the sources {empty} have no columns: leave them out.")
         if self.gate_source is not None and self.gate_source not in self._blocks:
             raise ValueError(
                 f"gate_source must be one of {self.source_names_}; got {self.gate_source!r}."

@@ -26,6 +26,11 @@ class ExpertBank(nn.Module, ABC):
 
     def __init__(self, n_experts: int, dim: int, out_dim: int):
         super().__init__()
+        if n_experts < 1 or dim < 1 or out_dim < 1:
+            raise ValueError(
+                f"{type(self).__name__} needs at least one expert and one column in and out; got "
+                f"n_experts={n_experts}, dim={dim}, out_dim={out_dim}."
+            )
         self.n_experts = n_experts
         self.dim = dim
         self.out_dim = out_dim

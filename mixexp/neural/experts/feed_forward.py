@@ -31,6 +31,11 @@ class TwoLayerExperts(ExpertBank):
         self, dim: int, out_dim: int, between: Hidden, hidden_sizes: list[int], bias: bool
     ):
         super().__init__(len(hidden_sizes), dim, out_dim)
+        if min(hidden_sizes) < 1:
+            raise ValueError(
+                f"{type(self).__name__} needs at least one hidden unit in every expert; got "
+                f"hidden={min(hidden_sizes)}."
+            )
         self.between = between
         self.hidden_sizes = tuple(hidden_sizes)
         same = len(set(hidden_sizes)) == 1

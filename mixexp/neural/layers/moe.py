@@ -81,10 +81,16 @@ class MoELayer(RoutedLayer):
         n_layers: int = 1,
     ):
         super().__init__()
+        _check_parts(router, experts, limiter)
         if router.n_experts != experts.n_experts:
             raise ValueError(
                 f"the router has {router.n_experts} experts and the bank {experts.n_experts}: "
                 "give both the same number."
+            )
+        if router.dim != experts.dim:
+            raise ValueError(
+                f"the router reads units of width {router.dim} and the bank of width "
+                f"{experts.dim}: give both the same width."
             )
         if residual and experts.out_dim != experts.dim:
             raise ValueError(
@@ -282,3 +288,27 @@ class MoELayer(RoutedLayer):
                 "layer.items(inputs)."
             )
         return merged_by_item(self.experts, x, routing, items)
+
+
+def _check_parts(router, experts, limiter) -> None:
+    """Refuse parts of a layer that are none, by the argument they came in."""
+    if not isinstance(router, Router):
+        raise TypeError(
+            "router must be a Router, such as TopKRouter(dim, n_experts, k=2); got "
+            f"{_described(router)}."
+        )
+    if not isinstance(experts, ExpertBank):
+        raise TypeError(
+            "experts must be an ExpertBank, such as GatedExperts(n_experts, dim, hidden), or "
+            f"ModuleExperts for modules of one's own; got {_described(experts)}."
+        )
+    if limiter is not None and not callable(limiter):
+        raise TypeError(
+            "limiter must be callable, such as CapacityLimiter(1.25), or None; got "
+            f"{_described(limiter)}."
+        )
+
+
+def _described(part) -> str:
+    """A module by its class, whose repr has many lines; anything else as it is."""
+    return type(part).__name__ if isinstance(part, nn.Module) else repr(part)

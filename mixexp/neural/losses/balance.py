@@ -144,6 +144,11 @@ def squared_variation(sums: Tensor) -> Tensor:
 
 def needed(stats: RoutingStats, name: str, loss: str) -> Tensor:
     """A sum that a loss is formed from, or an error that names what the router lacks."""
+    if not isinstance(stats, RoutingStats):
+        raise TypeError(
+            f"the {loss} is formed from the RoutingStats of one layer; got "
+            f"{type(stats).__name__}. Of a RoutingTrace take each of trace.stats."
+        )
     value = getattr(stats, name)
     if value is None:
         raise ValueError(

@@ -132,7 +132,9 @@ def collect(
     number = weight.new_full((), n_units) if counted is None else counted.sum()
     if probs is not None:
         sums |= _sums_of_probabilities(probs, logits, valid)
-    if segment is not None:
+    # how many segments there are depends on data, which an exported program cannot hold; losses
+    # are of training, and no exported program has any
+    if segment is not None and not torch.compiler.is_exporting():
         sums |= _sums_within_segments(n_experts, unit, expert, segment, counted, probs, weight)
     return RoutingStats(n_units=number, **sums)
 

@@ -110,6 +110,8 @@ class Training(Component):
         ------
         ValueError
             For settings out of range, by name.
+        TypeError
+            For a callback that cannot be called.
         """
         wholes = ["max_epochs", "patience"] + ["batch_size"] * (self.batch_size is not None)
         for name in wholes:
@@ -121,6 +123,12 @@ class Training(Component):
                 "learning_rate must be positive and weight_decay not negative; got "
                 f"{self.learning_rate!r} and {self.weight_decay!r}."
             )
+        if self.warmup < 0 or int(self.warmup) != self.warmup:
+            raise ValueError(f"warmup must be a whole number of at least 0; got {self.warmup!r}.")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"clip_norm must be positive, or None; got {self.clip_norm!r}.")
+        if self.callback is not None and not callable(self.callback):
+            raise TypeError(f"callback must be callable, or None; got {self.callback!r}.")
         check_option("schedule", self.schedule, sorted(SCHEDULES))
         if self.early_stopping and not 0 < self.validation_fraction < 1:
             raise ValueError(

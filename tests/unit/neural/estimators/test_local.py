@@ -82,3 +82,11 @@ def test_marks_that_teach_the_gate_nothing_are_refused(local, text) -> None:
     X, y, base = line()
     with pytest.raises(ValueError, match=text):
         LocalExpertRegressor(base).fit(X, y, local=local)
+
+
+def test_a_base_of_the_other_kind_is_refused() -> None:
+    X, y = np.arange(6.0)[:, None], np.array([0, 0, 0, 1, 1, 1])
+    with pytest.raises(TypeError, match="needs a regressor as base"):
+        LocalExpertRegressor(LogisticRegression().fit(X, y)).fit(X, y)
+    with pytest.raises(TypeError, match="needs a classifier as base"):
+        LocalExpertClassifier(LinearRegression().fit(X, y)).fit(X, y)

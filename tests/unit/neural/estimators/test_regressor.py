@@ -231,13 +231,42 @@ class MeanRouter(TopKRouter):
         return super().route(inputs.replace(x=inputs.x - inputs.x.mean(0)))
 
 
-def test_predictions_refuse_routers_that_mix_rows_unless_told() -> None:
+def test_routers_that_mix_rows_are_refused_unless_told() -> None:
     X, y = make_friedman1(60, random_state=0)
-    model = NeuralMoERegressor(3, router=MeanRouter, training=SHORT).fit(X, y)
-    with pytest.raises(ValueError, match="allow_batch_dependence=True"):
-        model.predict(X)
-    told = model.set_params(allow_batch_dependence=True)
+    model = NeuralMoERegressor(3, router=MeanRouter, training=SHORT)
+    with pytest.raises(ValueError, match="allow_batch_dependence=True"):  # before the training
+        model.fit(X, y)
+    told = model.set_params(allow_batch_dependence=True).fit(X, y)
     assert not np.allclose(told.predict(X)[:5], told.predict(X[:5]))
+    with pytest.raises(ValueError, match="allow_batch_dependence=True"):
+        told.set_params(allow_batch_dependence=False).predict(X)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "text"),
+    [
+        ({"router": "top-k"}, ValueError, "Did you mean 'top_k'"),
+        ({"router": "product_key"}, ValueError, r"router='product_key'.*partial\(ProductKeyRouter"),
+        ({"random_state": "seed"}, ValueError, "random_state must be .* got 'seed'"),
+        ({"categorical_features": None}, ValueError, "text 'a'.*categorical_features"),
+        ({"training": Training(1, callback=3)}, TypeError, "callback must be callable"),
+        ({"training": Training(1, clip_norm=0)}, ValueError, "clip_norm must be positive"),
+        ({"training": Training(1, warmup=-1)}, ValueError, "warmup must be"),
+    ],
+)
+def test_settings_out_of_range_are_named_before_the_training(settings, error, text) -> None:
+    frame = pd.DataFrame({"letter": list("abcdef"), "number": range(6)})
+    with pytest.raises(error, match=text):
+        NeuralMoERegressor(2, **settings).fit(frame, np.arange(6.0))
+
+
+def test_texts_in_place_of_numbers_are_named() -> None:
+    frame = pd.DataFrame({"letter": list("abcdef"), "number": range(6)})
+    with pytest.raises(ValueError, match="text 'a'. For classes use NeuralMoEClassifier"):
+        NeuralMoERegressor(2).fit(frame, frame["letter"])
+    model = NeuralMoERegressor(2, training=Training(1)).fit(frame, np.arange(6.0))
+    with pytest.raises(ValueError, match="text 'many'.*In the fit"):
+        model.predict(frame.assign(number="many"))
 
 
 def test_partial_fit_goes_on_and_fixes_the_scale_at_first() -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import kendalltau
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
 from mixexp.neural import SourceMoEClassifier, SourceMoERegressor
@@ -104,3 +104,19 @@ def test_errors_are_named(settings, error, text, regimes) -> None:
     X, y, *_ = regimes
     with pytest.raises(error, match=text):
         SourceMoERegressor(**settings).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "text"),
+    [
+        ({"gate": Ridge()}, TypeError, "gate must be a classifier"),
+        ({"expert": LogisticRegression()}, TypeError, "needs a regressor as expert"),
+        ({"expert": {"a": Ridge, "b": Ridge()}}, TypeError, "expert must be an estimator"),
+        ({"max_rounds": 0}, ValueError, "max_rounds must be at least 1"),
+        ({"sources": {"a": [], "b": [1]}}, ValueError, r"\['a'\] have no columns"),
+    ],
+)
+def test_wrong_parts_are_named_before_any_fit(settings, error, text) -> None:
+    model = SourceMoERegressor(**{"sources": {"a": [0], "b": [1]}, **settings})
+    with pytest.raises(error, match=text):
+        model.fit(np.eye(4)[:, :2], np.arange(4.0))

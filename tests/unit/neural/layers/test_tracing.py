@@ -62,6 +62,15 @@ def test_an_exported_layer_computes_the_same_for_every_batch_size() -> None:
 
 
 @pytest.mark.slow
+def test_an_exported_layer_takes_sequences() -> None:
+    module = layer(lambda: FeedForwardExperts(E, DIM, 5))
+    sizes = {"x": {0: torch.export.Dim("B", min=2)}}
+    program = torch.export.export(module, (units(20).view(4, 5, DIM),), dynamic_shapes=sizes)
+    x = units(35, seed=1).view(7, 5, DIM)
+    assert_close(program.module()(x), module(x))
+
+
+@pytest.mark.slow
 def test_export_holds_the_dense_sum() -> None:
     """One product a matrix and expert, whatever was routed: no operator of the package's own."""
     program = exported(layer(lambda: FeedForwardExperts(E, DIM, 5)))
