@@ -227,7 +227,6 @@ def ridge(path, place):
     return MoERegressor(2, gate="constant", expert=expert, start=start, solver=solver).fit(X, y)
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_checkpoint_of_an_earlier_form_is_named(tmp_path):
     path = tmp_path / "fit.ckpt"
     tree = {"mark": "0" * 64, "state": {}, "extra": {}}
@@ -237,6 +236,7 @@ def test_a_checkpoint_of_an_earlier_form_is_named(tmp_path):
     model(path, resume=False).fit(*data())
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_settings_that_print_alike_are_told_apart(tmp_path):
     first = ridge(tmp_path / "c", 60)
     assert_same_fit(ridge(tmp_path / "c", 60), first)
