@@ -9,7 +9,12 @@ import pandas as pd
 from scipy.special import softmax
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
+from sklearn.utils.validation import (
+    assert_all_finite,
+    check_array,
+    check_is_fitted,
+    column_or_1d,
+)
 
 from ..._validation import refuse_missing, refuse_text
 from ._columns import moments
@@ -286,6 +291,7 @@ def _label_columns(y) -> tuple[Any, bool]:
     if labels.ndim not in (1, 2):
         raise ValueError(f"y must have shape (n,) or (n, tasks); got {labels.shape}.")
     if labels.dtype.kind == "f":
+        assert_all_finite(labels, allow_nan=labels.ndim == 2, input_name="y")
         for column in labels.reshape(len(labels), -1).T:
             check_classification_targets(column[~np.isnan(column)] if labels.ndim == 2 else column)
     return labels.astype(object).reshape(len(labels), -1), labels.ndim == 1
