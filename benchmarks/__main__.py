@@ -80,6 +80,7 @@ def main():
                 "lines": lines,
             },
             indent=1,
+            default=float,  # numbers of numpy
         )
     )
     print(f"saved in benchmarks/results/{path.name}")

@@ -25,7 +25,8 @@ class Line(NamedTuple):
         if not self.bar or self.value is None:
             return None
         sign, limit = self.bar.split()
-        return self.value <= float(limit) if sign == "<=" else self.value >= float(limit)
+        met = self.value <= float(limit) if sign == "<=" else self.value >= float(limit)
+        return bool(met)  # numpy's is not written to JSON
 
 
 def cpu(function) -> float:
