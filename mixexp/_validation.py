@@ -155,6 +155,22 @@ def _number(kind):
     return getattr(kind, "kind", "O") in "biuf"
 
 
+def seed_of(random_state) -> int:
+    """An integer seed; None is 0, so that a fit is reproducible unless asked otherwise."""
+    if random_state is None:
+        return 0
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31 - 1))
+    if not isinstance(random_state, numbers.Integral):
+        raise ValueError(
+            "random_state must be None, a whole number, a Generator or a RandomState; got "
+            f"{random_state!r}."
+        )
+    return int(random_state)
+
+
 def check_weight(sample_weight, X):
     """(n,) float64 weights or None; negative, missing or all-zero weights are refused."""
     if sample_weight is None:

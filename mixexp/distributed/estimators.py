@@ -13,8 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from .._component import GATES, resolve
+from .._validation import seed_of
 from ..estimators import MoEClassifier, MoERegressor
-from ..estimators._settings import resolve_expert, seed_of
+from ..estimators._settings import resolve_expert
 from ..sources.aligned import is_dask
 from .aggregate import METHODS, PLANS, aggregate
 from .local import family_of_result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from typing import Any, NamedTuple
@@ -16,12 +15,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
-from .._validation import check_weight
+from .._validation import check_weight, seed_of
 from ..em.workers import in_order
-from ..estimators._settings import seed_of
-from ..sources import Source
 from ..sources.aligned import Partitions, aligned
 from ..sources.dask import block_of
+from ..sources.elsewhere import held_elsewhere
 from .local import LocalFit
 from .refine import LocalStatistics, local_statistics
 
@@ -55,10 +53,11 @@ def deal(X, y, weight, labels, n_partitions, start, random_state) -> list[Part]:
         If labels or weights do not match the rows, or there are fewer than two rows a partition;
         or for a dataset, whose blocks are no partitions.
     """
-    if isinstance(X, Source | str | os.PathLike):
-        got = type(X).__name__ if isinstance(X, Source) else f"the path {os.fspath(X)!r}"
+    found = held_elsewhere(X)
+    if found is not None:
         raise ValueError(
-            f"An aggregated estimator takes rows in memory or Dask collections; got {got}. Fit one "
+            "An aggregated estimator takes rows in memory or Dask collections; got "
+            f"{found.name}. Fit one "
             "dataset for each partition, and combine the fits: "
             "aggregate([LocalFit.of(model.fit(dataset), dataset), ...], n_experts)."
         )

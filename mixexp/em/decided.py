@@ -12,10 +12,9 @@ from collections import Counter
 
 import numpy as np
 
-from .engines import MemoryEngine
 from .model import MoEModel
-from .params import stack, take
-from .start import StartResult, describe
+from .params import stack
+from .start import StartResult, in_order_of_height
 from .starts.screen import Screen
 from .starts.table import canonical_table
 from .threads import single_threaded_blas
@@ -42,17 +41,16 @@ def _compared(model, table, found, doubtful, passes) -> tuple[StartResult, int]:
 
     The others stand behind them.
     """
-    screen = Screen(model, MemoryEngine(table.rows, model), table.size, table.row_size)
+    screen = Screen.on(model, table)
     kinds = [tuple(Counter(found.optima[i].kinds).elements()) for i in doubtful]
     with single_threaded_blas():
         runs = screen.enter(stack([found.pool[i] for i in doubtful]), kinds)
         runs = screen.merge(screen.advance(runs, passes))
-    met = [take(runs.params, int(i)) for i in runs.order]
+    first = in_order_of_height(model, table, runs)
     others = [i for i in range(len(found.pool)) if i not in doubtful]
-    optima = describe(model, table.rows.total_weight, runs)
-    optima += [found.optima[i]._replace(best=False) for i in others]
-    pool = [*met, *(found.pool[i] for i in others)]
-    return StartResult(met[0], optima, pool, table), len(met)
+    optima = [*first.optima, *(found.optima[i]._replace(best=False) for i in others)]
+    pool = [*first.pool, *(found.pool[i] for i in others)]
+    return first._replace(optima=optima, pool=pool), len(first.pool)
 
 
 def _doubtful(model, found, candidates: int) -> list[int]:

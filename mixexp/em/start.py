@@ -10,7 +10,6 @@ import numpy as np
 from joblib import delayed
 
 from .._component import Component
-from .engines import MemoryEngine
 from .model import MoEModel
 from .params import MoEParams, concatenate, size, stack, take
 from .regular import smallest_allowed
@@ -149,7 +148,7 @@ class MultiStart(Component):
             return _climbed(self, model, table, seed, given)
         tasks = (delayed(_climbed)(self, model, table, one, given) for one in seeds)
         pools = in_order(tasks, None, len(seeds))
-        screen = Screen(model, MemoryEngine(table.rows, model), table.size, table.row_size)
+        screen = Screen.on(model, table)
         with single_threaded_blas():
             return screen.merge(join(pools))
 
@@ -160,11 +159,10 @@ class MultiStart(Component):
         the others barely decide.
         """
         table = canonical_table(rows, MORE * self.table_size, seed)
-        screen = Screen(model, MemoryEngine(table.rows, model), table.size, table.row_size)
+        screen = Screen.on(model, table)
         with single_threaded_blas():
             pool = screen.race(screen.enter(stack(met), kinds), [(30, FEW)], 200)
-        met = [take(pool.params, int(i)) for i in pool.order]
-        return StartResult(met[0], describe(model, table.rows.total_weight, pool), met, table)
+        return in_order_of_height(model, table, pool)
 
 
 def continued(model: MoEModel, table, candidates, kinds) -> StartResult:
@@ -172,10 +170,14 @@ def continued(model: MoEModel, table, candidates, kinds) -> StartResult:
 
     For models whose candidates come from a search with a simpler one.
     """
-    screen = Screen(model, MemoryEngine(table.rows, model), table.size, table.row_size)
+    screen = Screen.on(model, table)
     pool = screen.merge(screen.advance(screen.enter(stack(candidates), kinds), CONTINUED))
     best = pool.take(pool.order[:FINISHED])
-    pool = screen.merge(screen.advance(best, 10 * CONTINUED))
+    return in_order_of_height(model, table, screen.merge(screen.advance(best, 10 * CONTINUED)))
+
+
+def in_order_of_height(model: MoEModel, table: Table, pool: Pool) -> StartResult:
+    """The optima of a pool that was run on the rows of the table."""
     met = [take(pool.params, int(i)) for i in pool.order]
     return StartResult(met[0], describe(model, table.rows.total_weight, pool), met, table)
 
@@ -244,8 +246,7 @@ class _Ladder:
         return screen.advance(screen.enter(stack(chosen), kinds), 100)
 
     def _screen(self, k):
-        model = self.model._replace(K=k)
-        return Screen(model, MemoryEngine(self.table.rows, model), self.units, self.row_units)
+        return Screen.on(self.model._replace(K=k), self.table)
 
     def _rung(self, k, below: Pool, given, last: bool) -> Pool:
         screen = self._screen(k)

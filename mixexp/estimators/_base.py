@@ -20,6 +20,7 @@ from .._validation import (
     check_weight,
     check_X,
     row_inputs,
+    seed_of,
 )
 from ..em.device import rows_of, to_host
 from ..em.driver import EM
@@ -44,7 +45,7 @@ from ._joint import JointMixin
 from ._online import OnlineMixin
 from ._posterior import PosteriorMixin
 from ._reading import ReadingMixin
-from ._settings import n_threads, on_intervals, resolve_expert, seed_of, silent_rows
+from ._settings import n_threads, on_intervals, resolve_expert, silent_rows
 from ._starting import StartMixin, starts_table
 from ._summary import summary_text
 from ._trees import TreeMixin

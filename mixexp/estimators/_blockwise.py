@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._validation import refuse_missing
 from ..sources import Block, BlockSource, FileDataset, PlacedError, read_ahead
-from ..sources.aligned import is_dask
+from ..sources.elsewhere import held_elsewhere
 from ._blocked import checked_columns, numbers
 
 
@@ -62,16 +62,15 @@ class BlockwiseMixin:
                 f"method must be the name of one method, such as 'predict'; got {method!r}. Call "
                 "predict_blocks or predict_to once for each."
             )
-        if isinstance(dataset, str | os.PathLike):
-            raise ValueError(
-                f"predict_blocks needs a dataset; got the path {os.fspath(dataset)!r}. Give "
-                f"FileDataset({os.fspath(dataset)!r}, features=[...])."
+        found = held_elsewhere(dataset)
+        if found is not None and found.kind != "source":
+            instead = (
+                f"Give FileDataset({os.fspath(dataset)!r}, features=[...])."
+                if found.kind == "path"
+                else f"Of Dask collections {method}(X) is a lazy collection, which Dask computes "
+                "or writes."
             )
-        if is_dask(dataset):
-            raise ValueError(
-                f"predict_blocks needs a dataset; got a Dask {type(dataset).__name__}. Of Dask "
-                f"collections {method}(X) is a lazy collection, which Dask computes or writes."
-            )
+            raise ValueError(f"predict_blocks needs a dataset; got {found.name}. {instead}")
         if not isinstance(dataset, BlockSource):
             raise ValueError(
                 "predict_blocks needs a FileDataset, ArrayDataset or BlockDataset; got "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-import os
 import uuid
 
 import numpy as np
@@ -13,8 +12,8 @@ import pandas as pd
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
 
 from .._validation import refuse_dataset
-from ..sources import Source
-from ..sources.aligned import Partitions, aligned, by_name, is_dask, is_frame, sizes_of
+from ..sources.aligned import Partitions, aligned, by_name, is_frame, sizes_of
+from ..sources.elsewhere import held_elsewhere
 
 ROW_WISE = ("y", "offset", "exposure", "trials")
 IN_MEMORY = ("groups", "expert_prior")
@@ -49,10 +48,11 @@ def lazy(shape, dtype=lambda estimator: np.float64):
 
         @functools.wraps(method)
         def called(self, X, *arguments, **inputs):
-            if isinstance(X, Source | str | os.PathLike):  # whose target is no argument
-                refuse_dataset(X, method.__name__)
-            if not is_dask(X):
+            found = held_elsewhere(X)
+            if found is None:
                 return method(self, X, *arguments, **inputs)
+            if found.kind != "dask":  # a dataset's target is no argument
+                refuse_dataset(X, method.__name__)
             bound = signature.bind(self, X, *arguments, **inputs).arguments
             others = {name: value for name, value in bound.items() if name not in ("self", "X")}
             return _mapped(self, method.__name__, X, others, shape, dtype)

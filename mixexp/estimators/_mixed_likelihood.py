@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .._validation import seed_of
 from ..em.mixed.build import assembled
 from ..em.mixed.marginal import APPROXIMATIONS, row_constants, settled
 from ..em.mixed.montecarlo import MonteCarloLogLikelihood, monte_carlo
@@ -14,7 +15,6 @@ from ..em.mixed.prediction import Fitted
 from ..em.mixed.quadrature import check_quadrature
 from ..em.threads import single_threaded_blas
 from ._factors import codes_of
-from ._settings import seed_of
 
 LEAST_DRAWS = 100
 

@@ -44,17 +44,6 @@ def silent_rows(rows: Rows) -> Rows:
     return rows._replace(y=y, trials=trials)
 
 
-def seed_of(random_state) -> int:
-    """An integer seed; None is 0, so that a fit is reproducible unless asked otherwise."""
-    if random_state is None:
-        return 0
-    if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(2**31 - 1))
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**31 - 1))
-    return int(random_state)
-
-
 def n_threads(n_jobs) -> int:
     """Threads of a pass: None is 1 and negative counts from the number of cores, as in joblib."""
     import joblib

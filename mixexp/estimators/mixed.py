@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from .._component import EXPERTS, resolve
-from .._validation import check_columns, check_n_experts, check_X_y, row_inputs
+from .._validation import check_columns, check_n_experts, check_X_y, row_inputs, seed_of
 from ..em.mixed import outer
 from ..em.mixed.build import Grouping, Setting, build, starts
 from ..em.mixed.families import FAMILIES
@@ -34,7 +34,6 @@ from ._mixed_report import (
     effect_frames,
     summary_text,
 )
-from ._settings import seed_of
 
 
 class MixedEffectsMoERegressor(

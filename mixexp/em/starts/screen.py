@@ -11,6 +11,7 @@ from ..engines import MemoryEngine
 from ..model import MoEModel
 from ..params import concatenate, size, take
 from ..regular import is_regular
+from .table import Table
 
 ALMOST = 0.6  # share of the smallest allowed size from which an optimum is almost regular
 
@@ -80,6 +81,11 @@ class Screen:
         self.units = units
         self.row_units = row_units
         self.tolerance = tolerance
+
+    @classmethod
+    def on(cls, model: MoEModel, table: Table) -> Screen:
+        """The screen of a table's rows."""
+        return cls(model, MemoryEngine(table.rows, model), table.size, table.row_size)
 
     def enter(self, params, kinds) -> Pool:
         """A pool of new starts, not yet advanced."""

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from torch import nn
 
-from ..._validation import check_weight
+from ..._validation import check_weight, seed_of
 from ..checks import check_option
 from ..routing import Clock
 from ..training import Training, TrainingResult, train
@@ -246,19 +246,3 @@ class TabularEstimator(BaseEstimator):
 
 
 CLOCK = Clock()
-
-
-def seed_of(random_state) -> int:
-    """An integer seed; None is 0, so that a fit is reproducible unless asked otherwise."""
-    if random_state is None:
-        return 0
-    if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(2**31 - 1))
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**31 - 1))
-    if not isinstance(random_state, numbers.Integral):
-        raise ValueError(
-            "random_state must be None, a whole number, a Generator or a RandomState; got "
-            f"{random_state!r}."
-        )
-    return int(random_state)

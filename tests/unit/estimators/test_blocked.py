@@ -54,6 +54,9 @@ def ragged(**parts):
 def assert_same_fit(memory, blocked, rtol=1e-9):
     assert (memory.engine_, blocked.engine_) == ("memory", "stream")
     pd.testing.assert_frame_equal(memory.starts_, blocked.starts_, rtol=1e-11)
+    for name in ("entropy", "hard_entropy"):
+        ours, theirs = (getattr(one.fit_summary_, name) for one in (blocked, memory))
+        assert_allclose(ours, theirs, rtol=1e-6, atol=1e-9, err_msg=name)
     for name in ("coef_", "intercept_", "dispersion_", "expert_sizes_"):
         ours, theirs = getattr(blocked, name), getattr(memory, name)
         if theirs is not None:

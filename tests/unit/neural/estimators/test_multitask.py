@@ -99,6 +99,14 @@ def test_classes_of_every_task_are_found() -> None:
     assert np.mean(model.predict(X)[:, 2] == np.sign(X[:, 0])) > 0.9
 
 
+@pytest.mark.parametrize(
+    ("labels", "text"), [([0.0, 1, np.inf], "infinity"), ([0.0, 1, np.nan], "NaN")]
+)
+def test_labels_of_one_axis_are_all_finite(labels, text) -> None:
+    with pytest.raises(ValueError, match=f"y contains {text}"):
+        MultiTaskMoEClassifier().fit(np.arange(6.0).reshape(3, 2), labels)
+
+
 def test_loaded_models_predict_bit_for_bit(tmp_path) -> None:
     X, Y = problem()
     numbers = MultiTaskMoERegressor(3, training=SHORT).fit(X, Y).add_task(X, Y[:, 0])
