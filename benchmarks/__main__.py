@@ -80,7 +80,7 @@ def main():
                 "lines": lines,
             },
             indent=1,
-            default=float,  # numbers of numpy
+            default=lambda value: value.item(),  # numpy's
         )
     )
     print(f"saved in benchmarks/results/{path.name}")

@@ -25,8 +25,7 @@ class Line(NamedTuple):
         if not self.bar or self.value is None:
             return None
         sign, limit = self.bar.split()
-        met = self.value <= float(limit) if sign == "<=" else self.value >= float(limit)
-        return bool(met)  # numpy's is not written to JSON
+        return self.value <= float(limit) if sign == "<=" else self.value >= float(limit)
 
 
 def cpu(function) -> float:

@@ -10,6 +10,7 @@ import sys
 from functools import partial
 
 import numpy as np
+import torch
 from torch import nn
 
 from mixexp.neural import (
@@ -20,8 +21,12 @@ from mixexp.neural import (
     FeedForwardExperts,
     HierarchicalRouter,
     MoELayer,
+    MultiHeadMoE,
+    NeuronExperts,
+    ProductKeyRouter,
     ReLURouter,
     Router,
+    RoutingTrace,
     SinkhornRouter,
     SoftRouter,
     SparseMixerRouter,
@@ -29,7 +34,17 @@ from mixexp.neural import (
     TopKRouter,
 )
 
-from .learning import Digits, Languages, balance, gains, nothing, over_seeds
+from .learning import (
+    N_FRESH,
+    Digits,
+    Languages,
+    Learned,
+    Stack,
+    balance,
+    gains,
+    nothing,
+    over_seeds,
+)
 
 
 def own_loss(name: str, rises: bool = False):
@@ -54,6 +69,17 @@ def factorised(router: type[Router]) -> nn.Module:
 def fine(k: int, granularity: int, n_shared: int) -> nn.Module:
     options = {"granularity": granularity, "n_shared": n_shared}
     return MoELayer.feed_forward(16, 16, 8, k, expert_options={"out_dim": 32}, **options)
+
+
+def stacked(routed: nn.Module) -> nn.Module:
+    """A routed layer of width 16 on a residual path, and a head of 32 bytes."""
+    return Stack([routed], 16, 32)
+
+
+def peer() -> nn.Module:
+    """16 neurons a unit out of 1,024."""
+    router = ProductKeyRouter(16, 1024, 4, n_heads=4)
+    return MoELayer(router, NeuronExperts(1024, 16, out_dim=32))
 
 
 def merged(**options) -> nn.Module:
@@ -86,6 +112,10 @@ PAIRS = {
         (partial(layer, TopKRouter, 16, k=1, level="sequence"), balance(0.1)), BY_SEQUENCE,
     ),
     "COMET": (TOP_2, (partial(layer, COMETRouter), own_loss("entropy", rises=True))),
+    "multi-head": (
+        (lambda: stacked(MoELayer.feed_forward(16, 16, 8, 2)), balance(0.1)),
+        (lambda: stacked(MultiHeadMoE.feed_forward(16, 16, 8, 2, heads=4)), balance(0.1)),
+    ),
     "SparseMixer": (SWITCH, (partial(layer, SparseMixerRouter, 16), balance(0.1))),
     "ReMoE": (
         TOP_2, (partial(layer, ReLURouter, alpha=1.02, initial=0.01), own_loss("sparsity")),
@@ -108,17 +138,51 @@ PAIRS = {
 }  # fmt: skip
 
 
+def on_fresh_rows(own: Learned, **changes):
+    """Error and routing of a trained layer on fresh rows of its world."""
+    world, trace = Languages(seed=own.seed), RoutingTrace()
+    x, y, _ = world.draw(N_FRESH, torch.Generator().manual_seed(77))
+    with torch.no_grad():
+        return float(world.loss(own.layer(x, trace=trace, **changes), y)), trace[0]
+
+
+def ablation() -> str:
+    """DeepSeekMoE's: 31 routed experts and a shared one of the same size, each left out."""
+    found = []
+    for own in over_seeds(partial(fine, 2, 4, 1), penalty=balance(0.1)):
+        experts = torch.arange(31)
+        routed = [on_fresh_rows(own, visible=experts != e)[0] for e in experts]
+        own.layer.shared = None
+        found.append([own.error, on_fresh_rows(own)[0], np.mean(routed), max(routed)])
+    names = ("all", "without the shared expert", "without a routed one", "without the most missed")
+    parts = zip(names, np.transpose(found), strict=True)
+    return "; ".join(f"{name} {own.min():.2f} to {own.max():.2f}" for name, own in parts)
+
+
+def neurons_used() -> str:
+    """Share of PEER's neurons that any fresh row retrieves."""
+    used = [len(on_fresh_rows(own)[1].expert.unique()) / 1024 for own in over_seeds(peer)]
+    return f"{min(used):.0%} to {max(used):.0%}"
+
+
+MEASURES = {"ablation": ablation, "neurons used": neurons_used}
+
+
 def main(names) -> None:
-    for name in names or PAIRS:
-        (first, penalty), (second, other), *world = PAIRS[name]
-        usual, new = (
-            over_seeds(make, *world, penalty=loss)
-            for make, loss in ((first, penalty), (second, other))
-        )
-        found = np.array(gains(usual, new))
-        t = found.mean() / (found.std(ddof=1) / len(found) ** 0.5)
-        share = found.mean() / np.mean([own.error for own in usual])
-        print(f"{name}: gain {share:.1%}, t = {t:.1f}", flush=True)
+    for name in names or [*PAIRS, *MEASURES]:
+        print(f"{name}: {compared(name) if name in PAIRS else MEASURES[name]()}", flush=True)
+
+
+def compared(name: str) -> str:
+    """The gain of the second arm, and its t statistic."""
+    (first, penalty), (second, other), *world = PAIRS[name]
+    usual, new = (
+        over_seeds(make, *world, penalty=loss) for make, loss in ((first, penalty), (second, other))
+    )
+    found = np.array(gains(usual, new))
+    t = found.mean() / (found.std(ddof=1) / len(found) ** 0.5)
+    share = found.mean() / np.mean([own.error for own in usual])
+    return f"gain {share:.1%}, t = {t:.1f}"
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from mixexp.neural import (
 )
 
 from .claims import wins
+from .comparisons import peer
 from .learning import gains, over_seeds
 
 
@@ -60,18 +61,12 @@ def test_one_head_with_all_experts_is_a_dense_layer_weighted_by_the_softmax() ->
     assert_close(MoELayer(router, bank)(x), dense)
 
 
-def _peer():
-    """16 neurons a unit out of 1,024."""
-    router = ProductKeyRouter(16, 1024, 4, n_heads=4)
-    return MoELayer(router, NeuronExperts(1024, 16, out_dim=32))
-
-
 @pytest.mark.slow
 def test_retrieved_neurons_learn_more_than_a_dense_layer_of_equal_cost() -> None:
     """The dense layer gets the operations of the retrieval as further hidden units."""
-    layer, trace = _peer(), RoutingTrace()
+    layer, trace = peer(), RoutingTrace()
     layer(torch.randn(100, 16), trace=trace)
     hidden = round(count_active(layer, trace).flops / (2 * (16 + 32)))
     assert hidden > 16
     dense = over_seeds(lambda: FeedForward(16, hidden, out_dim=32))
-    assert wins(gains(dense, over_seeds(_peer)))
+    assert wins(gains(dense, over_seeds(peer)))
