@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
@@ -46,7 +47,9 @@ def engines(quick: bool):
         yield Line(SECTION, "fit in memory", case(n), seconds, note=note)
     best = model.loglik_ / n
     for what, (model, seconds) in elsewhere(X, y):
-        gap = best - model.log_prob(X, y).mean()
+        names = getattr(model, "feature_names_in_", None)  # a file has them, arrays have none
+        rows = X if names is None else pd.DataFrame(X, columns=names)
+        gap = best - model.log_prob(rows, y).mean()
         note = f"log-likelihood per row lower by {gap:.1e}"
         yield Line(SECTION, what, case(n), seconds, note=note)
 
