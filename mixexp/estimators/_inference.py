@@ -35,7 +35,7 @@ class InferenceMixin:
 
     def inference(
         self,
-        X,
+        X=None,
         y=None,
         sample_weight=None,
         *,
@@ -103,8 +103,10 @@ class InferenceMixin:
             _check_blocks(X, given, covariance, weights)
             fitted = self._fitted_model(self._blocked_rows(X), None)
             return infer(fitted, covariance, reference=reference, hold=hold)
-        if y is None:
-            raise ValueError("inference needs y, the target of the fit, beside X.")
+        if X is None or y is None:
+            raise ValueError(
+                "a fitted model does not keep the rows: call inference(X, y) with those of the fit."
+            )
         rows = self._rows(X, y, **inputs)
         weight = self._weights(check_weight(sample_weight, rows.X), y)
         rows = rows._replace(weight=weight, prior=self._prior(expert_prior, rows.n))

@@ -163,7 +163,7 @@ class ContextualMoERegressor(MoERegressor):
         prior = None if possibilities is None else self._possible(possibilities)
         return super().responsibilities(X, y, expert_prior=prior, **inputs)
 
-    def inference(self, X, y=None, sample_weight=None, *, possibilities=None, **settings):
+    def inference(self, X=None, y=None, sample_weight=None, *, possibilities=None, **settings):
         """Standard errors, tests and intervals; see `MoERegressor.inference`.
 
         Parameters

@@ -10,6 +10,14 @@ from mixexp.explain.calibration import (
     pit_histogram,
 )
 from mixexp.explain.diagnosis import Diagnosis, diagnose
+from mixexp.explain.effects import (
+    Line,
+    PartialEffect,
+    Surface,
+    fit_line,
+    gate_surface,
+    partial_effects,
+)
 from mixexp.explain.explanation import Explanation, explain
 from mixexp.explain.influence import Influence, influence
 from mixexp.explain.leverage import Leverage, leverage
@@ -28,18 +36,24 @@ __all__ = [
     "Explanation",
     "GateCalibration",
     "Influence",
+    "Line",
     "Leverage",
     "PITHistogram",
+    "PartialEffect",
     "Residuals",
     "RowUncertainty",
+    "Surface",
     "Worm",
     "class_calibration",
     "diagnose",
     "explain",
+    "fit_line",
     "gate_calibration",
+    "gate_surface",
     "influence",
     "leverage",
     "normal_envelope",
+    "partial_effects",
     "pit_histogram",
     "quantile_residuals",
     "refitted_envelope",

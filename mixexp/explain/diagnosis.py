@@ -87,7 +87,7 @@ PARTS = (
 
 
 def diagnose(
-    model: Any, X: Any, y: Any, *, sample_weight: Any = None, groups: Any = None,
+    model: Any, X: Any, y: Any = None, *, sample_weight: Any = None, groups: Any = None,
     covariance: str = "observed", random_state: int | None = 0, most_rows: int | None = None,
     **inputs: Any,
 ) -> Diagnosis:  # fmt: skip
@@ -131,6 +131,8 @@ def diagnose(
         )
     check_is_fitted(model)
     model._rows(X, y, **_without(inputs))  # what cannot be rows of the fit is refused here
+    if y is None:
+        raise ValueError("diagnose needs y, the target of the fit, beside X.")
     both = {"sample_weight": sample_weight} | inputs
     grouped = {} if groups is None else {"groups": groups}
     n = np.shape(X)[0]

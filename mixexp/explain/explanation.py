@@ -18,13 +18,13 @@ from mixexp.explain.calibration import (
     residuals_of_cdf,
 )
 from mixexp.explain.diagnosis import Diagnosis, diagnose
-from mixexp.explain.diagnostics import (
+from mixexp.explain.effects import (
     Line,
     PartialEffect,
     Surface,
-    line,
+    fit_line,
+    gate_surface,
     partial_effects,
-    surface,
 )
 from mixexp.tables.model import TableModel
 from mixexp.tables.prepare import Prepared
@@ -144,12 +144,12 @@ def _pictures(model: TableModel, raw: pd.DataFrame, y: Any, component: Any) -> d
         several = model.estimator.n_experts_ > 1
         return {"effects": effects[:6], "gate_effects": by_gate[:4] if several else []}
     parts: dict[str, Any] = {
-        "lines": [line(model, raw, c.name, y=y, component=component) for c in columns]
+        "lines": [fit_line(model, raw, c.name, y=y, component=component) for c in columns]
     }
     if len(columns) == 2 and all(c.kind == "numeric" for c in columns):
         complete = raw.notna().all(axis=1).to_numpy()
-        parts["surface"] = surface(
-            model, raw[complete], [c.name for c in columns], component[complete], y=y
+        parts["surface"] = gate_surface(
+            model, raw[complete], [c.name for c in columns], y=y, component=component[complete]
         )
     return parts
 

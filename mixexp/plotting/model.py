@@ -26,7 +26,7 @@ def plot_fit_lines(line: Any, target: str = "prediction", ax: Any = None) -> Any
     Parameters
     ----------
     line : Line
-        From `mixexp.explain.diagnostics.line`.
+        From `mixexp.explain.fit_line`.
     target : str
         Name of the target, for the axis.
     ax : Axes, optional
@@ -38,7 +38,7 @@ def plot_fit_lines(line: Any, target: str = "prediction", ax: Any = None) -> Any
         Expert lines are drawn stronger where their gate probability is larger; points have the
         colour of the expert most responsible for them. For classes: class probabilities.
     """
-    drawn_from(line, "grid", "mixexp.explain.diagnostics.line")
+    drawn_from(line, "grid", "mixexp.explain.fit_line")
     ax = axes(ax)
     if line.classes:
         _class_lines(ax, line.grid, line.mean, line.classes, line.categorical)
@@ -143,7 +143,7 @@ def plot_gate_regions(regions: Any, kind: str = "gate", ax: Any = None) -> Any:
     Parameters
     ----------
     regions : Line, PartialEffect or Surface
-        From `mixexp.explain.diagnostics`.
+        From `mixexp.explain.gate_surface`.
     kind : {"gate", "level"}
         For a `Surface`: the likeliest expert (stronger colour: surer), or the predicted level.
     ax : Axes, optional
@@ -154,7 +154,7 @@ def plot_gate_regions(regions: Any, kind: str = "gate", ax: Any = None) -> Any:
     Axes
         The drawing.
     """
-    drawn_from(regions, "grid", "mixexp.explain.diagnostics.surface")
+    drawn_from(regions, "grid", "mixexp.explain.gate_surface")
     ax = axes(ax)
     if hasattr(regions, "points"):
         return (_gate_plane if kind == "gate" else _level_plane)(ax, regions)
@@ -253,7 +253,7 @@ def plot_partial_effects(effect: Any, target: str = "prediction", ax: Any = None
     Parameters
     ----------
     effect : PartialEffect
-        From `mixexp.explain.diagnostics.partial_effects`.
+        From `mixexp.explain.partial_effects`.
     target : str
         Name of the target, for the axis.
     ax : Axes, optional
@@ -264,7 +264,7 @@ def plot_partial_effects(effect: Any, target: str = "prediction", ax: Any = None
     Axes
         Class probabilities for a classification model.
     """
-    drawn_from(effect, "mean", "mixexp.explain.diagnostics.partial_effects")
+    drawn_from(effect, "mean", "mixexp.explain.partial_effects")
     ax = axes(ax)
     if effect.classes:
         _class_lines(ax, effect.grid, effect.mean, effect.classes, effect.categorical)

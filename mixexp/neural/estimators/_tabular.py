@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,10 @@ class TabularEstimator(BaseEstimator):
         sample_weight : array-like of shape (n,), optional
             A weight of 2 equals the row twice, a weight of 0 the row left out.
         """
+        with unchanged_on_failure(self):
+            return self._fit(X, y, sample_weight)
+
+    def _fit(self, X, y, sample_weight):
         settings = self._settings()
         table, target, weight = self._read(X, y, sample_weight, first=True)
         mask = np.zeros(len(weight), dtype=bool)
@@ -221,6 +226,13 @@ class TabularEstimator(BaseEstimator):
             for name in found[0]
         }
 
+    def summary(self) -> str:
+        """Readable account of the fit: columns, sizes and training."""
+        from ._summary import summary_text
+
+        check_is_fitted(self)
+        return summary_text(self)
+
     def save(self, path) -> None:
         """Write the fitted estimator to a versioned file without pickles.
 
@@ -246,3 +258,18 @@ class TabularEstimator(BaseEstimator):
 
 
 CLOCK = Clock()
+
+
+@contextmanager
+def unchanged_on_failure(estimator):
+    """Attributes as they were before, if what is done ends in an error or is interrupted.
+
+    A fitted estimator whose new fit fails stays the fitted one, in all of its parts.
+    """
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise

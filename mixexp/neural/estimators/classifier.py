@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from ..._validation import refuse_missing
 from ..checks import check_option
@@ -179,8 +179,9 @@ class NeuralMoEClassifier(ClassifierMixin, BaseNeuralMoE):
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(
-                f"y holds classes {unknown.tolist()} that the model does not have; give all of "
-                "them as classes= in the first call of partial_fit."
+                f"y holds classes {unknown.tolist()} that the model does not have, beside "
+                f"{self.classes_.tolist()}; partial_fit takes all of them as classes= in its "
+                "first call."
             )
         return np.searchsorted(self.classes_, y).astype(np.int64)
 
@@ -217,6 +218,14 @@ class NeuralMoEClassifier(ClassifierMixin, BaseNeuralMoE):
     def predict_proba(self, X):
         """Probabilities of the classes, shape (n, n_classes)."""
         return np.exp(self.predict_log_proba(X))
+
+    def log_prob(self, X, y):
+        """Log-probability of the given class of each row, shape (n,)."""
+        check_is_fitted(self)
+        column = self._check_target(y, first=False)
+        log_proba = self.predict_log_proba(X)
+        check_consistent_length(log_proba, column)
+        return log_proba[np.arange(len(column)), column]
 
     def predict(self, X):
         """Most probable classes, shape (n,)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.special import logsumexp, ndtr, ndtri
+from scipy.stats import norm
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array
 
@@ -155,9 +156,26 @@ class NeuralMoERegressor(RegressorMixin, BaseNeuralMoE):
         log_density = -(0.5 * z**2 + np.log(scales) + 0.5 * np.log(2 * np.pi)).sum(axis=2)
         return logsumexp(log_density, b=gate, axis=1)
 
-    def predict_density(self, X, y):
-        """(n,) conditional density of targets."""
-        return np.exp(self.log_prob(X, y))
+    def predict_density(self, X, grid):
+        """Density of each row's predictive law at a common grid of targets.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n, p)
+        grid : array-like of shape (G,)
+            Values of y.
+
+        Returns
+        -------
+        (n, G), or (n, m, G) of each target on its own. `log_prob` gives one value a row.
+        """
+        grid = check_array(grid, ensure_2d=False, dtype=np.float64, input_name="grid").ravel()
+        gate, means, scales = self._mixture(X)
+        found = np.empty((*means[:, 0].shape, len(grid)))
+        for place, value in enumerate(grid):  # an array of (n, E, m, G) could be too large
+            density = norm.pdf(value, means, scales)
+            found[..., place] = np.einsum("ne,nem->nm", gate, density)
+        return found[:, 0] if self._flat else found
 
     def predict_quantile(self, X, q):
         """Quantiles of the mixture: (n,) or (n, m); for several orders (n, len(q)) or (n, m, .)."""

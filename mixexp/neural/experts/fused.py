@@ -39,6 +39,11 @@ def fused_mix(x: Tensor, routing: Routing, experts: TwoLayer) -> Tensor:
         low = torch.get_autocast_dtype(device)
         x = x.to(low)
         experts = experts.with_tensors(t if t is None else t.to(low) for t in experts.tensors)
+    if x.dtype != experts.w1.dtype:
+        raise TypeError(
+            f"units are in {x.dtype} and the experts' weights in {experts.w1.dtype}: give both one "
+            "precision, by x.to(...) or layer.to(...)."
+        )
     with torch.autocast(device, enabled=False):
         given = (x, weight.to(x.dtype), *experts.tensors)
         learns = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)

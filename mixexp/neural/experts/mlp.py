@@ -79,6 +79,11 @@ class MLPExperts(ExpertBank):
             outputs.append(self._network(part, own))
         return torch.cat(outputs)
 
+    def probe(self, x: Tensor) -> Tensor:
+        """First activations, before the function behind the first matrix, shape (T, E, width)."""
+        first = torch.einsum("td,edh->teh", x, self.weights[0].to(x.dtype))
+        return first + self.biases[0].to(x.dtype) if len(self.biases) else first
+
     def every(self, x: Tensor) -> Tensor:
         """All experts on all rows, shape (E, T, out_dim)."""
         pairs = [

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..routing import RouterFlags
+from ..routing.inputs import check_fields
 from .trace import RoutingTrace
 
 
@@ -31,6 +32,25 @@ class RoutedLayer(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor, *, trace: RoutingTrace | None = None, **context) -> Tensor:
         """Outputs for x of shape (T, dim) or (batch, length, dim)."""
+
+
+def check_call(x, trace, context) -> None:
+    """Refuse arguments of a layer's call that are none, by name.
+
+    Raises
+    ------
+    TypeError
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(
+            "x must be a tensor of shape (units, width) or (batch, length, width); got "
+            f"{type(x).__name__}. Of an array torch.as_tensor(x, dtype=torch.float32) makes one."
+        )
+    if trace is not None and not isinstance(trace, RoutingTrace):
+        raise TypeError(
+            f"trace must be a RoutingTrace(), which the layers fill; got {type(trace).__name__}."
+        )
+    check_fields(context)
 
 
 def places(x: Tensor) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from ..experts import ExpertBank, FeedForwardExperts, GatedExperts
 from ..experts.merging import check_mergeable, merged_by_item
 from ..experts.mixing import mixed
 from ..routing import Clock, Router, RouterFlags, Routing, RoutingInputs, TopKRouter
-from .base import RoutedLayer, places
+from .base import RoutedLayer, check_call, places
 from .dense import FeedForward
 from .trace import RoutingTrace
 
@@ -230,6 +230,7 @@ class MoELayer(RoutedLayer):
 
     def inputs(self, x: Tensor, *, trace: RoutingTrace | None = None, **context) -> RoutingInputs:
         """The routing inputs of x, with sequences flattened."""
+        check_call(x, trace, context)
         flat = x.reshape(-1, x.shape[-1])
         if x.ndim == 3:
             context = places(x) | context

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..experts import FeedForwardExperts, GatedExperts
 from ..routing import Router, RouterFlags, TopKRouter
 from ..routing.inputs import PER_UNIT
-from .base import RoutedLayer, places
+from .base import RoutedLayer, check_call, places
 from .moe import MoELayer
 from .trace import RoutingTrace
 
@@ -122,6 +122,7 @@ class MultiHeadMoE(RoutedLayer):
 
     def forward(self, x: Tensor, *, trace: RoutingTrace | None = None, **context) -> Tensor:
         """Outputs for x of shape (T, dim) or (batch, length, dim); context as in `MoELayer`."""
+        check_call(x, trace, context)
         if x.ndim == 3:
             context = places(x) | context
         inner = {name: self._repeated(name, value, x) for name, value in context.items()}

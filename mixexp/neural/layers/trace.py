@@ -28,6 +28,10 @@ class RoutingTrace:
         """Record the routing of the next layer."""
         self.routings.append(routing)
 
+    def __repr__(self):
+        layers = [f"{r.n_pairs} of {r.n_units} x {r.n_experts}" for r in self.routings]
+        return f"RoutingTrace(pairs of units x experts: {', '.join(layers) or 'no layer yet'})"
+
     def __len__(self):
         return len(self.routings)
 

@@ -17,7 +17,7 @@ class ActivationNormRouter(Router):
     All experts compute their first activations ``a_e = x D_e``, by the bank's `ExpertBank.probe`;
     the scores are ``||a_e||``, weights their softmax at the k best. The router has no parameters:
     what it learns, experts learn. `FactorizedExperts` makes the probe cheap, as D is of low rank;
-    other banks of two layers probe with the whole hidden layer.
+    `MLPExperts` and banks of two layers probe with the whole first hidden layer.
 
     Parameters
     ----------

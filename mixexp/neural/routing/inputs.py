@@ -173,6 +173,18 @@ class RoutingInputs:
 _NAMES = frozenset(field.name for field in fields(RoutingInputs))
 
 
+def check_fields(names) -> None:
+    """Refuse names that are no fields beside x, as a TypeError."""
+    for name in names:
+        if name not in _NAMES or name == "x":
+            hint = " Padding is marked by valid=, False where there is none to route." * (
+                "pad" in name or "mask" in name
+            )
+            raise TypeError(
+                f"{name}= is no routing input; there are {sorted(_NAMES - {'x'})}.{hint}"
+            )
+
+
 def routing_precision(x: Tensor) -> Tensor:
     """``x`` in at least float32: decisions must not depend on the precision of the experts."""
     return x if x.dtype == torch.float64 else x.float()

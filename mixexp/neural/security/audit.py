@@ -52,7 +52,8 @@ def audit_batch_dependence(
     call : callable, optional
         ``call(model, X)`` gives the answers, one entry of the first axis a row.
     training : bool
-        Mode in which modules are audited. In training mode a copy is.
+        Mode in which modules are audited. In training mode a copy is, and no row is alone in a
+        batch where the model has batch normalisation, which has no answer for one row.
     tolerance : float, optional
         Change, in units of the largest absolute answer, up to which answers are the same;
         1e-4, and more where answers are in half precision.
@@ -83,8 +84,10 @@ def audit_batch_dependence(
     with _mode(modules, training), LayerProbe(modules) as probe, torch.no_grad():
         auditor = _Auditor(model, X, call or _answers, probe, tolerance, seed)
         rows = sorted({round(i) for i in np.linspace(0, size - 1, min(n_rows, size))})
-        for trial in _trials(size, rows, n_draws, auditor.by_place, seed):
-            auditor.compare(*trial)
+        never_alone = training and _normalises_batches(modules)
+        for what, batch, places in _trials(size, rows, n_draws, auditor.by_place, seed):
+            if len(batch) > 1 or not never_alone:
+                auditor.compare(what, batch, places)
     return auditor.finding(tuple(rows))
 
 
@@ -231,6 +234,12 @@ def _modules(model) -> dict[str, nn.Module]:
         return {"": model}
     held = getattr(model, "__dict__", {})
     return {name: value for name, value in held.items() if isinstance(value, nn.Module)}
+
+
+def _normalises_batches(modules: dict[str, nn.Module]) -> bool:
+    """Whether there is batch normalisation, which needs several rows in training."""
+    parts = (part for model in modules.values() for part in model.modules())
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in parts)
 
 
 @contextmanager

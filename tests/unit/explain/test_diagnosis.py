@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from mixexp import (
     L2,
+    ArrayDataset,
     ContextualMoERegressor,
     MoEClassifier,
     MoERegressor,
@@ -190,3 +191,14 @@ def test_residuals_of_values_as_intervals_are_those_of_the_values(rows):
     assert_allclose(one, two, atol=1e-12)
     with pytest.raises(TypeError, match="needs one value for every row"):
         model.cdf(X, intervals(y))
+
+
+def test_rows_that_are_not_given_or_not_in_memory_are_refused_in_words(rows):
+    X, y = rows
+    model = MoERegressor(2).fit(X, y)
+    with pytest.raises(ValueError, match=r"call inference\(X, y\)"):
+        model.inference()
+    with pytest.raises(ValueError, match="needs y"):
+        diagnose(model, X)
+    with pytest.raises(ValueError, match="rows in memory; got ArrayDataset"):
+        diagnose(model, ArrayDataset(X, y))

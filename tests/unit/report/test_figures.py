@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mixexp.explain.calibration import class_calibration, pit_histogram, residuals_of_cdf
-from mixexp.explain.diagnostics import Line, PartialEffect, Surface
+from mixexp.explain.effects import Line, PartialEffect, Surface
 from mixexp.plotting import (
     plot_calibration,
     plot_fit_lines,

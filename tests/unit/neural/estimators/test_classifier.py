@@ -97,3 +97,14 @@ def test_explanation_has_a_probability_of_every_class(iris) -> None:
     table = model.explain_experts(X, y, n_repeats=1)
     own = table[[f"probability of {label}" for label in model.classes_]]
     assert_allclose(own[table["n_rows"] > 0].sum(axis=1), 1)
+
+
+def test_log_prob_is_the_log_probability_of_the_given_class(iris) -> None:
+    X, y = iris
+    model = NeuralMoEClassifier(2, d_expert=4, training=SHORT).fit(X, y)
+    own = model.predict_proba(X)[np.arange(len(y)), np.searchsorted(model.classes_, y)]
+    assert_allclose(model.log_prob(X, y), np.log(own), rtol=1e-6)
+    with pytest.raises(ValueError, match="classes .*'rose'.* does not have"):
+        model.log_prob(X[:1], ["rose"])
+    with pytest.raises(ValueError, match="inconsistent"):
+        model.log_prob(X[:2], y[:3])

@@ -110,8 +110,7 @@ def test_density_integrates_to_one_and_has_the_mean_and_variance_that_are_told(d
     model, X, _ = density
     X = X[:5]
     grid = np.linspace(-40, 80, 20_001)
-    at = np.repeat(X, len(grid), axis=0)
-    p = model.predict_density(at, np.tile(grid, len(X))).reshape(len(X), -1)
+    p = model.predict_density(X, grid)
     step = grid[1] - grid[0]
     assert_allclose(p.sum(axis=1) * step, 1, rtol=1e-6)
     mean = (p * grid).sum(axis=1) * step
@@ -149,6 +148,64 @@ def test_likelihood_sees_a_spread_that_changes(density) -> None:
     assert 0.05 < spread[0] < 0.3 and 1.5 < spread[1] < 2.5
 
 
+def test_the_density_on_a_grid_is_the_one_of_each_row(density) -> None:
+    model, X, y = density
+    grid = y[:5]
+    rows = [np.exp(model.log_prob(np.tile(x, (5, 1)), grid)) for x in X[:3]]
+    assert_allclose(model.predict_density(X[:3], grid), rows, rtol=1e-6)
+
+
+def test_a_failed_fit_leaves_the_fitted_model_as_it_was() -> None:
+    """A fit refused late, when the columns of the new table are known, and one interrupted."""
+    X, y = frame()
+    model = NeuralMoERegressor(2, training=SHORT).fit(X, y)
+    before, attributes = model.predict(X), set(vars(model))
+
+    class Stopped(Exception):
+        pass
+
+    def stop(progress):
+        raise Stopped
+
+    other = X[["a"]].assign(c=1.5)
+    late = {"router": TopKRouter(7, 2), "training": SHORT}
+    stopped = {"router": "gumbel", "training": Training(3, callback=stop)}
+    for settings, error in ((late, ValueError), (stopped, Stopped)):
+        with pytest.raises(error):
+            model.set_params(**settings).fit(other, y)
+        assert_array_equal(model.predict(X), before)
+        assert set(vars(model)) == attributes
+
+
+def test_the_summary_says_what_was_fitted() -> None:
+    X, y = frame()
+    model = NeuralMoERegressor(2, router="top_k", training=SHORT).fit(X, y)
+    text = model.summary()
+    assert "2 experts, TopKRouter, head 'mean'" in text
+    assert "2 numeric, 1 categorical" in text
+    total = sum(p.numel() for p in model.module_.parameters())
+    experts = sum(p.numel() for p in model.module_.top.experts.parameters())
+    assert f"parameters: {total:,}, of them experts {experts:,}" in text
+    least = min(model.validation_curve_)
+    assert f"kept is epoch {model.best_epoch_}, of least validation loss {least:.4g}" in text
+    without = NeuralMoERegressor(2, training=Training(1, early_stopping=False)).fit(X, y)
+    assert without.summary().endswith(f"training: 1 epoch, loss {without.loss_curve_[-1]:.4g}")
+
+
+def test_experts_that_choose_by_their_own_activations() -> None:
+    X, y = frame()
+    model = NeuralMoERegressor(3, router="activation_norm", n_layers=2, training=SHORT).fit(X, y)
+    inputs = X.assign(kind="u")
+    assert_allclose((model.gate_proba(inputs) > 0).sum(axis=1), 2)
+    bank, router = model.module_.top.experts, model.module_.top.router
+    units = torch.randn(5, bank.dim, generator=torch.Generator().manual_seed(0))
+    first = torch.stack([units @ w + b for w, b in zip(bank.weights[0], bank.biases[0])], 1)
+    best = first.norm(dim=-1).argsort(descending=True)[:, :2]
+    routing = router(model.module_.top.inputs(units))
+    chosen = torch.stack([routing.expert[routing.unit == t].sort().values for t in range(5)])
+    assert torch.equal(chosen, best.sort().values)
+
+
 def test_several_targets() -> None:
     X, y = frame()
     Y = np.c_[y, -y]
@@ -157,6 +214,9 @@ def test_several_targets() -> None:
     assert model.predict_interval(X).shape == (120, 2, 2)
     assert model.predict_experts(X).shape == (120, 2, 2)
     assert model.log_prob(X, Y).shape == (120,)
+    assert model.predict_density(X[:4], [0.0, 1.0, 2.0]).shape == (4, 2, 3)
+    gate, means = model.gate_proba(X), model.predict_experts(X)
+    assert_allclose(np.einsum("ne,nem->nm", gate, means), model.predict(X), rtol=1e-5)
 
 
 def test_a_model_without_density_says_so() -> None:

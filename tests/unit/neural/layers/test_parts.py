@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,6 +11,7 @@ from mixexp.neural import (
     FeedForwardExperts,
     GatedExperts,
     MoELayer,
+    MultiHeadMoE,
     RoutingTrace,
     TopKRouter,
     count_active,
@@ -44,3 +46,32 @@ def test_a_trace_and_its_statistics_are_told_apart() -> None:
         load_balancing_loss(trace)
     with pytest.raises(TypeError, match="RoutingTrace"):
         count_active(layer, trace.stats[0])
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["plain", "multi-head"])
+@pytest.mark.parametrize(
+    ("x", "given", "error", "text"),
+    [
+        (np.ones((3, 6)), {}, TypeError, "x must be a tensor .* got ndarray"),
+        (torch.ones(3, 6), {"trace": []}, TypeError, "trace must be a RoutingTrace.* got list"),
+        (torch.ones(3, 6), {"padding": torch.ones(3)}, TypeError, "padding= is no .*valid="),
+        (torch.ones(3, 6), {"weight": 1}, TypeError, "weight= is no routing input; .*'clock'"),
+    ],
+)
+def test_what_a_layer_cannot_be_called_with_is_named(several, x, given, error, text) -> None:
+    layer = MultiHeadMoE.feed_forward(6, 12, 4, 2, heads=2) if several else MoELayer(ROUTER, BANK)
+    with pytest.raises(error, match=text):
+        layer(x, **given)
+
+
+def test_precisions_that_differ_are_named() -> None:
+    layer = MoELayer(ROUTER, BANK)
+    with pytest.raises(TypeError, match="units are in torch.float64 and .* torch.float32"):
+        layer(torch.ones(3, 6, dtype=torch.float64))
+
+
+def test_a_trace_says_what_it_holds() -> None:
+    trace = RoutingTrace()
+    assert "no layer yet" in repr(trace)
+    MoELayer(ROUTER, BANK)(torch.ones(3, 6), trace=trace)
+    assert repr(trace) == "RoutingTrace(pairs of units x experts: 6 of 3 x 4)"

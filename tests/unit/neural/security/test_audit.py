@@ -156,3 +156,13 @@ def test_what_cannot_be_audited_is_named() -> None:
     drawn = np.random.default_rng(0)
     with pytest.raises(ValueError, match="from pass to pass"):
         audit_batch_dependence(net(), rows(4, DIM), call=lambda model, X: drawn.random(len(X)))
+
+
+def test_batch_normalisation_in_training_is_found() -> None:
+    """It has no answer for a row alone, so that rows are audited among others."""
+    model = net(middle=nn.BatchNorm1d(DIM))
+    before = model.middle.running_mean.clone()
+    found = audit_batch_dependence(model, rows(12, DIM), training=True)
+    assert found.dependent and not found.layers and "removed" not in found.differences
+    assert torch.equal(model.middle.running_mean, before)
+    assert not audit_batch_dependence(model, rows(12, DIM)).dependent

@@ -7,17 +7,20 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from scipy.stats import norm
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression
 
-from mixexp import MoERegressor
+from mixexp import ArrayDataset, MoEClassifier, MoERegressor
+from mixexp.explain import fit_line, gate_surface, partial_effects
 from mixexp.explain.calibration import (
     class_calibration,
     normal_envelope,
     pit_histogram,
     residuals_of_cdf,
 )
-from mixexp.explain.diagnostics import line, partial_effects
 from mixexp.explain.explanation import expert_table, gate_table
 from mixexp.explain.residuals import worms
+from mixexp.plotting import plot_fit_lines, plot_gate_regions, plot_partial_effects
 from mixexp.tables.model import TableModel
 from mixexp.tables.prepare import Roles, prepare
 
@@ -107,7 +110,7 @@ def test_effect_of_a_linear_model_is_its_line(fitted: tuple[TableModel, pd.DataF
 
 def test_line_holds_the_other_columns(fitted: tuple[TableModel, pd.DataFrame]) -> None:
     model, raw = fitted
-    found = line(model, raw, "x")
+    found = fit_line(model, raw, "x")
     assert set(found.held) == {"kind"}
     assert np.all(found.lower < found.mean) and np.all(found.mean < found.upper)
 
@@ -118,3 +121,70 @@ def test_tables_carry_names(fitted: tuple[TableModel, pd.DataFrame]) -> None:
     assert list(found.index) == ["intercept", "x", "kind=b"]
     assert_allclose(found["expert 1"].iloc[1:], model.estimator.coef_[0])
     assert list(gate_table(model.estimator).index) == ["intercept", "x", "kind=b"]
+
+
+@pytest.fixture(scope="module")
+def frame() -> tuple[pd.DataFrame, np.ndarray]:
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(120, 3)), columns=["a", "b", "c"])
+    y = np.where(X["a"] > 0, 3 * X["b"], -X["b"]) + 0.1 * rng.normal(size=120)
+    return X, y
+
+
+def test_an_estimator_is_shown_along_its_columns(frame) -> None:
+    X, y = frame
+    model = MoERegressor(2).fit(X, y)
+    found = fit_line(model, X, "a", y=y, size=9)
+    at = pd.DataFrame({"a": found.grid, "b": X["b"].median(), "c": X["c"].median()})
+    assert_allclose(found.mean, model.predict(at))
+    assert_allclose(found.gate, model.gate_proba(at))
+    assert_allclose(found.experts, model.predict_experts(at))
+    assert_allclose(np.c_[found.lower, found.upper], model.predict_interval(at, level=0.9))
+    assert found.component.tolist() == model.responsibilities(X, y).argmax(axis=1).tolist()
+    assert len(plot_fit_lines(found).lines)
+
+
+def test_arrays_and_frames_give_one_picture(frame) -> None:
+    X, y = frame
+    named, plain = MoERegressor(2).fit(X, y), MoERegressor(2).fit(X.to_numpy(), y)
+    surfaces = [
+        gate_surface(named, X, ["a", "b"], size=5),
+        gate_surface(plain, X.to_numpy(), ["x0", "x1"], size=5),
+    ]
+    assert_allclose(surfaces[0].gate, surfaces[1].gate)
+    assert_allclose(surfaces[0].level, surfaces[1].level)
+    assert surfaces[0].component.tolist() == named.gate_proba(X).argmax(axis=1).tolist()
+    first, second = partial_effects(named, X), partial_effects(plain, X.to_numpy())
+    assert [e.name for e in first] == ["b", "a", "c"] and second[0].name == "x1"
+    assert_allclose(first[0].mean, second[0].mean)
+    a = X.assign(b=first[0].grid[3])
+    assert_allclose(first[0].mean[3], named.predict(a).mean())
+    for ax in (plot_gate_regions(surfaces[0]), plot_partial_effects(first[0])):
+        assert ax.get_xlabel() in ("a", "b")
+
+
+def test_classes_are_shown_by_their_probabilities(frame) -> None:
+    X, y = frame
+    labels = np.where(y > 0, "up", "down")
+    model = MoEClassifier(2).fit(X, labels)
+    found = fit_line(model, X, "b", y=labels, size=5)
+    assert found.classes == ("down", "up") and found.mean.shape == (5, 2)
+    assert_allclose(found.mean.sum(axis=1), 1)
+    assert partial_effects(model, X, size=4)[0].mean.shape == (4, 2)
+
+
+def test_what_cannot_be_shown_is_refused_in_words(frame) -> None:
+    X, y = frame
+    model = MoERegressor(2).fit(X, y)
+    with pytest.raises(ValueError, match="no column 'd'.*'a', 'b', 'c'"):
+        fit_line(model, X, "d")
+    with pytest.raises(TypeError, match="got LinearRegression"):
+        partial_effects(LinearRegression().fit(X, y), X)
+    with pytest.raises(NotFittedError):
+        partial_effects(MoERegressor(2), X)
+    with pytest.raises(ValueError, match="rows in memory; got ArrayDataset"):
+        fit_line(model, ArrayDataset(X, y), "a")
+    with pytest.raises(ValueError, match="feature names"):
+        fit_line(model, X[["a", "b"]], "a")
+    with pytest.raises(TypeError, match="mixexp.explain.fit_line gives"):
+        plot_fit_lines(model)

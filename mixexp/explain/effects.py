@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixexp.explain._as_table import Numbers, as_table_model
 from mixexp.tables.model import TableModel
 
 Floats = NDArray[np.float64]
@@ -67,11 +68,36 @@ class Line:
         return np.asarray(self.grid).dtype.kind not in "fiu"
 
 
-def line(
-    model: TableModel, raw: pd.DataFrame, name: str, *, y: Any = None, component: Any = None,
+def fit_line(
+    model: Any, X: Any, name: str, *, y: Any = None, component: Any = None,
     level: float = 0.9, size: int = 200,
 ) -> Line:  # fmt: skip
-    """Mean, interval, experts and gate along one raw column."""
+    """Mean, interval, experts and gate along one column, the others at typical values.
+
+    Parameters
+    ----------
+    model : MoERegressor, MoEClassifier or TableModel
+        Fitted, for one target.
+    X : array-like or data frame of shape (n, p)
+        The rows of the fit; raw ones for a `TableModel`. Columns of an array are x0, x1, ...
+    name : str
+        The column.
+    y : array-like of shape (n,), optional
+        Targets to be shown.
+    component : array-like of shape (n,), optional
+        Expert most responsible for each row, as its colour; found where y is given.
+    level : float
+        Of the interval.
+    size : int
+        Values of the column.
+
+    Returns
+    -------
+    Line
+        What `plot_fit_lines` draws.
+    """
+    model, raw = as_table_model(model, X, [name])
+    component = _component(model, raw, y) if component is None else component
     grid, table, held = _slice(model, raw, name, size)
     classes = tuple(str(c) for c in getattr(model.estimator, "classes_", ()))
     common: dict[str, Any] = {
@@ -85,6 +111,13 @@ def line(
         mean=model.mean(table), lower=interval[:, 0], upper=interval[:, 1],
         experts=model.experts(table), level=level, **common,
     )  # fmt: skip
+
+
+def _component(model: TableModel, raw: pd.DataFrame, y: Any) -> Any:
+    """The expert most responsible for each row, of an estimator that was given with its targets."""
+    if y is None or not isinstance(model.preprocessor, Numbers):
+        return None
+    return model.estimator.responsibilities(model.preprocessor.transform(raw), y).argmax(axis=1)
 
 
 def _slice(
@@ -170,11 +203,29 @@ class Surface:
     y_range: tuple[float, float] | None = None
 
 
-def surface(
-    model: TableModel, raw: pd.DataFrame, names: Sequence[str], component: Any, *, y: Any = None,
+def gate_surface(
+    model: Any, X: Any, names: Sequence[str], *, y: Any = None, component: Any = None,
     size: int = 70,
 ) -> Surface:  # fmt: skip
-    """Gate regions and level of the prediction over two numeric columns."""
+    """Gate regions and level of the prediction over two numeric columns.
+
+    Parameters
+    ----------
+    model, X, y, component
+        As in `fit_line`; without y and component a row has the colour of the gate's favourite.
+    names : two str
+        The columns.
+    size : int
+        Values of each.
+
+    Returns
+    -------
+    Surface
+        What `plot_gate_regions` draws.
+    """
+    model, raw = as_table_model(model, X, names)
+    component = _component(model, raw, y) if component is None else component
+    component = model.gate(raw).argmax(axis=1) if component is None else component
     first, second = (_widened(_grid(model, raw, name, size)) for name in names)
     _, table, held = _slice(model, raw, names[0], size * size)
     table[names[0]], table[names[1]] = np.repeat(first, size), np.tile(second, size)
@@ -218,9 +269,27 @@ class PartialEffect:
 
 
 def partial_effects(
-    model: TableModel, raw: pd.DataFrame, *, limit: int = 6, size: int = 25, rows: int = 300
+    model: Any, X: Any, *, limit: int = 6, size: int = 25, rows: int = 300
 ) -> list[PartialEffect]:
-    """Effects of all raw columns on the prediction, largest range first, at most ``limit``."""
+    """Effects of the columns on the prediction, largest range first.
+
+    Parameters
+    ----------
+    model, X
+        As in `fit_line`.
+    limit : int
+        Number of effects.
+    size : int
+        Values of a column.
+    rows : int
+        About as many rows are averaged over.
+
+    Returns
+    -------
+    list of PartialEffect
+        What `plot_partial_effects` draws, one by one.
+    """
+    model, raw = as_table_model(model, X)
     names = [column.name for column in model.preprocessor.columns]
     if len(names) > MANY_COLUMNS:
         names, rows, size = _strongest(model, raw)[:MANY_COLUMNS], 60, 9
