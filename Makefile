@@ -18,6 +18,9 @@ ETHANOL = $$($(BIN)/python -c 'from importlib.resources import files; \
 # threads, since results must not depend on the number of threads and tests look at that.
 TEST_ENV = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=2
 
+# A worker keeps the tests of a file together, whose fixtures it has made, until others are idle.
+PYTEST = -m pytest -n $(WORKERS) --dist worksteal
+
 .PHONY: demo test lint test-slow test-lower docs bench clean
 
 demo: $(VENV)/.installed
@@ -25,7 +28,7 @@ demo: $(VENV)/.installed
 	@echo "The report is at $(CURDIR)/demo-report/"
 
 test: lint
-	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS)
+	$(TEST_ENV) $(BIN)/python $(PYTEST)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -33,12 +36,12 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 test-slow: $(VENV)/.installed-dev
-	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow and not gpu"
+	$(TEST_ENV) $(BIN)/python $(PYTEST) -m "slow and not gpu"
 	$(MAKE) docs GALLERY=1
 	$(MAKE) test-lower
 
 test-lower: $(VENV_LOWER)/.installed-lower
-	$(TEST_ENV) $(VENV_LOWER)/bin/python -m pytest -n $(WORKERS)
+	$(TEST_ENV) $(VENV_LOWER)/bin/python $(PYTEST)
 
 docs: $(VENV)/.installed-dev
 	MIXEXP_GALLERY=$(GALLERY) $(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html

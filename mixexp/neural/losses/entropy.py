@@ -63,6 +63,11 @@ def selection_entropy_loss(stats: RoutingStats) -> Tensor:
     ValueError
         If the router has no probabilities.
 
+    Notes
+    -----
+    The paper takes the softmax of the scores; of a sigmoid router these are the scores' shares,
+    ``sigmoid(z_e) / sum_i sigmoid(z_i)``, which balance and collapse with them.
+
     References
     ----------
     Csordas, Irie and Schmidhuber, "Approximating two-layer feedforward networks for efficient

@@ -15,23 +15,35 @@ from torch import nn
 
 from mixexp.neural import (
     ActivationNormRouter,
+    BankList,
+    CapacityLimiter,
     COMETRouter,
+    ConstantExperts,
+    CopyExperts,
     DenseToSparseRouter,
+    DSelectKRouter,
     FactorizedExperts,
+    FeedForward,
     FeedForwardExperts,
     HierarchicalRouter,
     MoELayer,
     MultiHeadMoE,
     NeuronExperts,
     ProductKeyRouter,
+    RecurrentRouter,
     ReLURouter,
     Router,
+    RouterCell,
     RoutingTrace,
     SinkhornRouter,
     SoftRouter,
     SparseMixerRouter,
     SwitchRouter,
+    TokenMixingRouter,
     TopKRouter,
+    ZeroExperts,
+    load_balancing_loss,
+    selection_entropy_loss,
 )
 
 from .learning import (
@@ -71,9 +83,46 @@ def fine(k: int, granularity: int, n_shared: int) -> nn.Module:
     return MoELayer.feed_forward(16, 16, 8, k, expert_options={"out_dim": 32}, **options)
 
 
-def stacked(routed: nn.Module) -> nn.Module:
-    """A routed layer of width 16 on a residual path, and a head of 32 bytes."""
-    return Stack([routed], 16, 32)
+def stacked(*routed: nn.Module) -> nn.Module:
+    """Routed layers of width 16 on a residual path, and a head of 32 bytes."""
+    return Stack(routed, 16, 32)
+
+
+def deep(router, n_layers: int = 4) -> nn.Module:
+    """Layers of eight experts, each with a router of its own."""
+    return stacked(*(MoELayer(router(), FeedForwardExperts(8, 16, 8)) for _ in range(n_layers)))
+
+
+def recurrent() -> nn.Module:
+    """The same with one recurrent cell for the routers of all layers."""
+    cell = RouterCell(16)
+    return deep(lambda: RecurrentRouter(16, 8, hidden=16, cell=cell))
+
+
+def with_cheap_experts() -> nn.Module:
+    """Eight experts with hidden units, and zero, copy and two constant ones (MoE++)."""
+    cheap = [ZeroExperts(1, 16), CopyExperts(1, 16), ConstantExperts(2, 16)]
+    return stacked(
+        *(
+            MoELayer(
+                TopKRouter(16, 12, normalize="sum", gating_residual=True),
+                BankList([FeedForwardExperts(8, 16, 8), *cheap]),
+            )
+            for _ in range(2)
+        )
+    )
+
+
+def with_null_experts() -> nn.Module:
+    """Eight experts and eight null ones, four chosen (AdaMoE)."""
+    bank = BankList([FeedForwardExperts(8, 16, 8, out_dim=32), ZeroExperts(8, 16, out_dim=32)])
+    return MoELayer(TopKRouter(16, 16, 4, normalize="sum"), bank)
+
+
+def limited(**options) -> nn.Module:
+    """Sixteen experts with a capacity of 1.25 times an even share."""
+    experts = FeedForwardExperts(16, 16, 8, out_dim=32)
+    return MoELayer(TopKRouter(16, 16, **options), experts, limiter=CapacityLimiter(1.25))
 
 
 def peer() -> nn.Module:
@@ -85,6 +134,21 @@ def peer() -> nn.Module:
 def merged(**options) -> nn.Module:
     experts = FeedForwardExperts(8, 16, 16, out_dim=32)
     return MoELayer(TopKRouter(16, 8, 4, normalize="sum"), experts, **options)
+
+
+def balance_all(weight: float, groups=None):
+    """The mean balance loss of all layers."""
+
+    def penalty(trace, clock):
+        losses = [load_balancing_loss(stats, groups=groups) for stats in trace.stats]
+        return weight * sum(losses) / len(losses)
+
+    return penalty
+
+
+def selection_entropy(weight: float):
+    """The balance loss of sigma-MoE."""
+    return lambda trace, clock: weight * selection_entropy_loss(trace.stats[0])
 
 
 SWITCH = (partial(layer, SwitchRouter, 16, jitter=0.0), balance(0.1))
@@ -135,6 +199,37 @@ PAIRS = {
         (partial(factorised, TopKRouter), nothing),
         (partial(factorised, ActivationNormRouter), nothing),
     ),
+    "DSelect-k": (TOP_2, (partial(layer, DSelectKRouter), own_loss("entropy", rises=True))),
+    "RMoE": (
+        (partial(deep, partial(TopKRouter, 16, 8)), balance_all(0.1)),
+        (recurrent, balance_all(0.1)),
+    ),
+    "gating residual": (
+        (partial(deep, partial(TopKRouter, 16, 8)), balance_all(0.1)),
+        (partial(deep, partial(TopKRouter, 16, 8, gating_residual=True)), balance_all(0.1)),
+    ),
+    "MoE++": (
+        (partial(deep, partial(TopKRouter, 16, 8, normalize="sum"), 2), balance_all(0.1)),
+        (with_cheap_experts, balance_all(0.1)),
+    ),
+    "AdaMoE": (
+        (partial(layer, TopKRouter, normalize="sum"), balance(0.1)),
+        (with_null_experts, balance_all(0.1, [*range(8), *[8] * 8])),
+    ),
+    "sigma-MoE, dense": (
+        (partial(FeedForward, 16, 128, out_dim=32), nothing),
+        (partial(layer, TopKRouter, 16, score="sigmoid"), selection_entropy(0.01)),
+    ),
+    "sigma-MoE, softmax": (
+        (partial(layer, TopKRouter, 16, normalize="sum"), selection_entropy(0.01)),
+        (partial(layer, TopKRouter, 16, score="sigmoid"), selection_entropy(0.01)),
+    ),
+    "mixture of tokens, dense": (
+        (partial(FeedForward, 16, 16, out_dim=32), nothing),
+        (partial(layer, TokenMixingRouter, 16), nothing),
+    ),
+    "mixture of tokens, top-1": (SWITCH, (partial(layer, TokenMixingRouter, 16), nothing)),
+    "Skywork-MoE": ((limited, balance(0.1)), (partial(limited, logit_norm=1.0), balance(0.1))),
 }  # fmt: skip
 
 

@@ -196,6 +196,16 @@ def gains(first: list[Learned], second: list[Learned], share: float = 1.0) -> li
     return [share * a.error - b.error for a, b in zip(first, second, strict=True)]
 
 
+def places(domain: Tensor) -> dict[str, Tensor]:
+    """Segments and positions of rows that come domain by domain; sequences have positions."""
+    if domain.ndim == 2:
+        return {"segment": domain}
+    return {
+        "segment": domain,
+        "position": torch.arange(len(domain)) - torch.searchsorted(domain, domain),
+    }
+
+
 def learn(
     make: Callable[[], nn.Module],
     world,
@@ -228,7 +238,7 @@ def learn(
     for step in range(n_steps):
         x, y, domain = world.draw(n_each, source)
         trace, clock = RoutingTrace(), Clock(step, n_steps, True)
-        context = {"trace": trace, "clock": clock, "generator": draws, "segment": domain}
+        context = {"trace": trace, "clock": clock, "generator": draws, **places(domain)}
         loss = world.loss(layer(x, **context) if routed else layer(x), y)
         optimiser.zero_grad()
         (loss + penalty(trace, clock)).backward()
@@ -242,7 +252,7 @@ def learn(
     x, y, domain = world.draw(N_FRESH, torch.Generator().manual_seed(77))
     trace = RoutingTrace()
     with torch.no_grad():
-        answer = layer(x, trace=trace, segment=domain) if routed else layer(x)
+        answer = layer(x, trace=trace, **places(domain)) if routed else layer(x)
         error = float(world.loss(answer, y))
     return Learned(
         layer, seed, path, error, trace[0] if routed else None, domain,

@@ -104,6 +104,24 @@ PAPERS = (
     Paper(
         "Skywork-MoE, 2024", "AdaptiveLossCoefficient", "test_balance_losses.py",
         "the coefficient falls from its maximum under collapse to little at balance",
+        "standardised scores do not show a lower error: twice that without them (t = 10), with 16 "
+        "experts and a capacity of 1.25; adaptive coefficients were not trained against fixed ones",
+    ),
+    Paper(
+        "MoE++, 2024", "ZeroExperts, CopyExperts, ConstantExperts, TopKRouter",
+        "test_zero_computation.py",
+        "the published experts and scores that are handed on; zero experts leave the others whole",
+        "a lower loss does not show: 30% above top-2 of eight experts in two layers (t = 3.0); the "
+        "gating residual alone, in four layers, 7% above (t = 1.4)",
+    ),
+    Paper(
+        "Approximating two-layer feedforward networks (sigma-MoE), 2023",
+        "TopKRouter, selection_entropy_loss", "test_sigma_moe.py",
+        "a weight depends on its own score alone; all experts at saturated scores are one wide "
+        "network; the loss spreads what collapses",
+        "two of eight experts do not reach the dense layer of as many parameters, as published for "
+        "large models: three times its error (t = 17); normalised softmax weights are ahead of "
+        "sigmoid ones, by 22% (t = 4.7)",
     ),
     Paper(
         "Expert choice, 2022", "ExpertChoiceRouter", "test_expert_choice.py",
@@ -115,6 +133,8 @@ PAPERS = (
     Paper(
         "DSelect-k, 2021", "DSelectKRouter", "test_dselect_k.py",
         "outputs and gradients are continuous where top-k jumps; at convergence at most k experts",
+        "a lower error does not show on rows: 31% above top-2 (t = 2.4); sharing by tasks was not "
+        "trained against a baseline",
     ),
     Paper(
         "COMET, 2023", "COMETRouter", "test_comet.py",
@@ -135,7 +155,10 @@ PAPERS = (
     ),
     Paper(
         "Mixture of tokens, 2024", "TokenMixingRouter", "test_token_mixing.py",
-        "causal, coupled over the batch, and no expert starves where top-k starves some",
+        "causal, coupled over the batch, and no expert starves where top-k starves some; a lower "
+        "error than a dense layer of equal operations",
+        "error 60% below the dense layer's (t = 8.6), in groups of eight; at most Switch's does "
+        "not show: 3.9 times that (t = 4.9)",
     ),
     Paper(
         "Mixture of a million experts, 2024", "ProductKeyRouter, PEERLayer",
@@ -186,7 +209,8 @@ PAPERS = (
     Paper(
         "AdaMoE, 2024", "ZeroExperts", "test_null_experts.py",
         "weights of true experts sum to one, null experts share the pressure of the balance loss",
-        "mechanism alone: fine-tuning with null experts was not compared over seeds",
+        "trained from the start null experts take no work off: two true experts a unit with twice "
+        "the error of top-2 (t = 6.0); fine-tuning was not compared",
     ),
     Paper(
         "SMILE, RMoE, Autonomy-of-Experts, 2022 and 2025",
@@ -194,8 +218,8 @@ PAPERS = (
         "units visit few groups; late routing teaches early routers; experts that respond more "
         "are chosen more",
         "SMILE costs 15% of error against flat routing (t = 2.1); a lower loss of "
-        "Autonomy-of-Experts does not show: 16% above top-2 of the same experts (t = 1.9); RMoE "
-        "was not trained against a baseline",
+        "Autonomy-of-Experts does not show: 16% above top-2 of the same experts (t = 1.9), nor one "
+        "of RMoE: 35% above top-2 in four layers (t = 1.7)",
     ),
     Paper(
         "Task-MoE, conditional MoEs, task-aware gates, 2021 and 2022",

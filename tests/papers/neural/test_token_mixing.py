@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.testing import assert_close
 
-from mixexp.neural import FeedForwardExperts, MoELayer, TokenMixingRouter, TopKRouter
+from mixexp.neural import (
+    FeedForward,
+    FeedForwardExperts,
+    MoELayer,
+    TokenMixingRouter,
+    TopKRouter,
+)
+
+from .claims import wins
+from .learning import gains, over_seeds
 
 
 def _layer(router) -> MoELayer:
@@ -46,3 +56,12 @@ def test_no_expert_starves_where_top_k_starves_some() -> None:
         shares.append((total / total.sum()).min().item())
     assert shares[0] > 0.99 / 8
     assert shares[1] < 0.3 / 8
+
+
+@pytest.mark.slow
+def test_mixtures_learn_more_than_a_dense_layer_of_equal_operations() -> None:
+    """Eight experts see one mixture each of eight units: a unit costs what one expert does."""
+    dense = over_seeds(lambda: FeedForward(16, 16, out_dim=32))
+    experts = lambda: FeedForwardExperts(8, 16, 16, out_dim=32)  # noqa: E731
+    mixed = over_seeds(lambda: MoELayer(TokenMixingRouter(16, 8), experts()))
+    assert wins(gains(dense, mixed, share=0.6))
