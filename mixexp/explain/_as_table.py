@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
+from mixexp.explain._checks import check_rowwise
 from mixexp.tables.model import TableModel
 from mixexp.tables.preprocess import Column, TablePreprocessor
 from mixexp.tables.reading import did_you_mean
@@ -38,30 +38,31 @@ def as_table_model(
     Raises
     ------
     TypeError
-        For what is neither.
+        For a `TableModel` without a data frame.
     ValueError
-        For an estimator that is not fitted or has several targets, rows in a dataset or of other
-        columns, and names that no column has.
+        For an estimator of another kind, not fitted or of a matrix of targets, rows in a dataset or
+        of other columns, and names that no column has.
     """
     if not isinstance(model, TableModel):
         model, X = _of_estimator(model, X)
+    elif not isinstance(X, pd.DataFrame):
+        raise TypeError(f"a TableModel needs a data frame of raw columns; got {type(X).__name__}.")
     known = [column.name for column in model.preprocessor.columns]
     for name in names:
         if name not in known:
-            near = did_you_mean(str(name), known) or f"; there are {', '.join(map(repr, known))}"
-            raise ValueError(f"the model has no column {name!r}{near}.")
+            near = did_you_mean(str(name), known) or f"; there are {', '.join(map(repr, known))}."
+            raise ValueError(f"the model has no column {name!r}{near}")
     return model, X
 
 
 def _of_estimator(model: Any, X: Any) -> tuple[TableModel, pd.DataFrame]:
-    if not hasattr(model, "gate_proba") or not hasattr(model, "responsibilities"):
-        raise TypeError(
-            "a fitted MoERegressor, MoEClassifier or TableModel is needed; got "
-            f"{type(model).__name__}."
-        )
-    check_is_fitted(model)
+    check_rowwise(
+        model, "a picture of a fit", "Others predict along a grid of rows: model.predict."
+    )
     if getattr(model, "_n_outputs", 0):
-        raise ValueError("what is shown is of one target; this model has a matrix of them.")
+        raise ValueError(
+            "what is shown is of a target of shape (n,); this model was fitted to a matrix."
+        )
     numbers = model._rows(X).X  # refuses what cannot be rows of the fit
     numbers = numbers.toarray() if hasattr(numbers, "toarray") else numbers
     names = getattr(model, "feature_names_in_", None)

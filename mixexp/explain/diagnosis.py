@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
+from mixexp.explain._checks import check_rowwise
 from mixexp.explain.calibration import (
     ClassCalibration,
     PITHistogram,
@@ -100,6 +100,7 @@ def diagnose(
     X : array-like of shape (n, p)
         The rows of the fit.
     y : array-like of shape (n,) or (n, m)
+        Required; a dataset, which has it, is refused by name.
     sample_weight : array-like (n,) or None
         As in the fit.
     groups : array-like (n,) or None
@@ -123,13 +124,11 @@ def diagnose(
     ValueError
         If the model is not fitted or of another kind, or X and y are not rows for it.
     """
-    if hasattr(model, "formula") or not hasattr(model, "_rows"):
-        raise ValueError(
-            f"diagnose needs a fitted MoERegressor or MoEClassifier; got {type(model).__name__}. "
-            "Of a formula's model call model.diagnose(frame); of random effects see "
-            "model.summary() and model.variance_components_."
-        )
-    check_is_fitted(model)
+    instead = (
+        "Of a formula's model call model.diagnose(frame); of random effects see model.summary() "
+        "and model.variance_components_."
+    )
+    check_rowwise(model, "diagnose", instead)
     model._rows(X, y, **_without(inputs))  # what cannot be rows of the fit is refused here
     if y is None:
         raise ValueError("diagnose needs y, the target of the fit, beside X.")

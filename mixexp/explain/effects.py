@@ -5,15 +5,16 @@ Every function returns a small frozen result, which `mixexp.plotting` draws.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_consistent_length
 
-from mixexp.explain._as_table import Numbers, as_table_model
+from mixexp.explain._as_table import as_table_model
 from mixexp.tables.model import TableModel
 
 Floats = NDArray[np.float64]
@@ -70,7 +71,7 @@ class Line:
 
 def fit_line(
     model: Any, X: Any, name: str, *, y: Any = None, component: Any = None,
-    level: float = 0.9, size: int = 200,
+    level: float = 0.9, size: int = 200, **inputs: Any,
 ) -> Line:  # fmt: skip
     """Mean, interval, experts and gate along one column, the others at typical values.
 
@@ -79,17 +80,21 @@ def fit_line(
     model : MoERegressor, MoEClassifier or TableModel
         Fitted, for one target.
     X : array-like or data frame of shape (n, p)
-        The rows of the fit; raw ones for a `TableModel`. Columns of an array are x0, x1, ...
+        The rows of the fit; raw ones for a `TableModel`. Columns without names, or with others
+        than texts, are x0, x1, ...
     name : str
         The column.
     y : array-like of shape (n,), optional
-        Targets to be shown.
+        Targets to be shown, per unit of exposure or trial; not where they are intervals, or an
+        offset makes rows incomparable.
     component : array-like of shape (n,), optional
         Expert most responsible for each row, as its colour; found where y is given.
     level : float
         Of the interval.
     size : int
         Values of the column.
+    **inputs
+        ``offset``, ``exposure``, ``trials`` and ``groups`` of the fit, for y and component.
 
     Returns
     -------
@@ -97,7 +102,7 @@ def fit_line(
         What `plot_fit_lines` draws.
     """
     model, raw = as_table_model(model, X, [name])
-    component = _component(model, raw, y) if component is None else component
+    y, component = _shown(model, raw, y, component, inputs)
     grid, table, held = _slice(model, raw, name, size)
     classes = tuple(str(c) for c in getattr(model.estimator, "classes_", ()))
     common: dict[str, Any] = {
@@ -113,11 +118,26 @@ def fit_line(
     )  # fmt: skip
 
 
-def _component(model: TableModel, raw: pd.DataFrame, y: Any) -> Any:
-    """The expert most responsible for each row, of an estimator that was given with its targets."""
-    if y is None or not isinstance(model.preprocessor, Numbers):
+def _shown(model: TableModel, raw: pd.DataFrame, y: Any, component: Any, inputs: Any) -> Any:
+    """Targets as they are drawn, and the expert most responsible for each row."""
+    if y is not None and component is None:
+        X = model.preprocessor.transform(raw)
+        component = model.estimator.responsibilities(X, y, **inputs).argmax(axis=1)
+    check_consistent_length(raw, y, component)
+    return per_unit(y, inputs), component
+
+
+def per_unit(y: Any, inputs: Mapping[str, Any]) -> Any:
+    """Targets per unit of exposure or trial; None where they are no numbers of one scale."""
+    comparable = y is not None and inputs.get("offset") is None
+    # intervals are no array and would refuse to be one
+    if not comparable or np.ndim(y) != 1 or np.ndim(getattr(y, "values", y)) == 2:
         return None
-    return model.estimator.responsibilities(model.preprocessor.transform(raw), y).argmax(axis=1)
+    y = np.asarray(y)
+    if y.dtype.kind not in "fiu":
+        return None
+    units = [inputs[name] for name in ("exposure", "trials") if inputs.get(name) is not None]
+    return y / np.asarray(units[0]) if units else y
 
 
 def _slice(
@@ -184,7 +204,7 @@ class Surface:
         Likeliest class.
     points : ndarray of shape (n, 2)
     component : ndarray of shape (n,)
-        Expert most responsible for each row.
+        Expert most responsible for each row, or the gate's favourite where no target was given.
     classes : tuple of str
     held : dict
     y_range : tuple of float or None
@@ -205,13 +225,13 @@ class Surface:
 
 def gate_surface(
     model: Any, X: Any, names: Sequence[str], *, y: Any = None, component: Any = None,
-    size: int = 70,
+    size: int = 70, **inputs: Any,
 ) -> Surface:  # fmt: skip
     """Gate regions and level of the prediction over two numeric columns.
 
     Parameters
     ----------
-    model, X, y, component
+    model, X, y, component, **inputs
         As in `fit_line`; without y and component a row has the colour of the gate's favourite.
     names : two str
         The columns.
@@ -223,8 +243,10 @@ def gate_surface(
     Surface
         What `plot_gate_regions` draws.
     """
+    if isinstance(names, str) or len(set(names)) != 2 or len(names) != 2:
+        raise ValueError(f"names must be two different columns; got {names!r}.")
     model, raw = as_table_model(model, X, names)
-    component = _component(model, raw, y) if component is None else component
+    y, component = _shown(model, raw, y, component, inputs)
     component = model.gate(raw).argmax(axis=1) if component is None else component
     first, second = (_widened(_grid(model, raw, name, size)) for name in names)
     _, table, held = _slice(model, raw, names[0], size * size)
@@ -289,6 +311,8 @@ def partial_effects(
     list of PartialEffect
         What `plot_partial_effects` draws, one by one.
     """
+    if min(limit, size, rows) < 1:
+        raise ValueError("limit, size and rows must be at least one.")
     model, raw = as_table_model(model, X)
     names = [column.name for column in model.preprocessor.columns]
     if len(names) > MANY_COLUMNS:
@@ -301,13 +325,16 @@ def partial_effects(
 
 def _strongest(model: TableModel, raw: pd.DataFrame) -> list[str]:
     """Raw columns by the largest standardised coefficient of any of their model columns."""
-    X = model.preprocessor.transform(raw)
-    size = {name: 0.0 for name in X.columns}
+    known = model.preprocessor.feature_names
+    X = pd.DataFrame(np.asarray(model.preprocessor.transform(raw)), columns=known)
+    size = dict.fromkeys(known, 0.0)
     estimator = model.estimator
     for coef, names in (
         (estimator.coef_, estimator.expert_feature_names_),
         (_gate_slopes(estimator), estimator.gate_feature_names_),
     ):
+        if not len(names):  # a constant gate
+            continue
         largest = np.abs(coef).reshape(-1, len(names)).max(axis=0)
         for name, value in zip(names, largest, strict=True):
             if name in size:  # not a monomial

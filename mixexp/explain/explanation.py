@@ -25,6 +25,7 @@ from mixexp.explain.effects import (
     fit_line,
     gate_surface,
     partial_effects,
+    per_unit,
 )
 from mixexp.tables.model import TableModel
 from mixexp.tables.prepare import Prepared
@@ -90,7 +91,7 @@ def explain(model: TableModel, prepared: Prepared, *, random_state: int | None =
     given = prepared.inputs.get("sample_weight")
     weight = None if given is None else given[rows]
     parts: dict[str, Any] = _checks(model, X, y, weight, inputs, random_state)
-    parts |= _pictures(model, raw, _per_unit(y, inputs), component)
+    parts |= _pictures(model, raw, per_unit(y, inputs), component)
     return Explanation(
         experts=expert_table(estimator),
         gate=gate_table(estimator),
@@ -103,13 +104,6 @@ def explain(model: TableModel, prepared: Prepared, *, random_state: int | None =
 
 def _evenly(n_rows: int) -> Any:
     return np.unique(np.linspace(0, n_rows - 1, min(n_rows, SHOWN_ROWS)).astype(int))
-
-
-def _per_unit(y: Any, inputs: dict[str, Any]) -> Any:
-    """Targets per unit of exposure or trial; None where an offset makes rows incomparable."""
-    if "offset" in inputs or np.asarray(y).dtype.kind not in "fiu":
-        return None
-    return y / inputs.get("exposure", inputs.get("trials", np.ones(len(y))))
 
 
 def _checks(

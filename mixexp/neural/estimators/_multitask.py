@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..training import train
 from ._data import TabularObjective
 from ._heads import gate_shares
 from ._rows import held_out
-from ._tabular import DTYPES, TabularEstimator
+from ._tabular import DTYPES, TabularEstimator, unchanged_on_failure
 from ._task_module import MultiTaskMoE, OneTask
 
 
@@ -105,6 +106,11 @@ class BaseMultiTaskMoE(TabularEstimator):
         self
         """
         check_is_fitted(self)
+        with unchanged_on_failure(self):
+            self.module_ = copy.deepcopy(self.module_)  # the fitted one stays as it is
+            return self._add_task(X, y, sample_weight, like)
+
+    def _add_task(self, X, y, sample_weight, like: int | None):
         task = len(self.module_.layers)
         if like is not None and not 0 <= like < task:
             raise ValueError(f"like must be a task from 0 to {task - 1}; got {like!r}.")

@@ -16,8 +16,10 @@ def summary_text(model) -> str:
 def _head(model) -> str:
     """What is mixed, and by what."""
     routers = dict.fromkeys(type(part).__name__ for part in _parts(model.module_, Router))
-    head = f", head {model.head!r}" if hasattr(model, "head") else ""
-    return f"{type(model).__name__}: {model.n_experts} experts, {' in '.join(routers)}{head}"
+    head = getattr(model.module_, "head", None)  # parameters may have been set since the fit
+    names = [type(part).__name__ for part in (head,) if part is not None]
+    n_experts = model.module_.layers[0].router.n_experts
+    return f"{type(model).__name__}: {n_experts} experts, {', '.join([*routers, *names])}"
 
 
 def _columns(model) -> str:

@@ -99,8 +99,13 @@ class TabularEstimator(BaseEstimator):
         return self
 
     def _partial_fit(self, X, y, sample_weight):
+        if self.__sklearn_is_fitted__():
+            return self._go_on(X, y, sample_weight, first=False)
+        with unchanged_on_failure(self):
+            return self._go_on(X, y, sample_weight, first=True)
+
+    def _go_on(self, X, y, sample_weight, *, first: bool):
         settings = self._settings()
-        first = not hasattr(self, "module_")
         table, target, weight = self._read(X, y, sample_weight, first=first)
         if first:
             self._build(table, target, weight)
@@ -203,8 +208,8 @@ class TabularEstimator(BaseEstimator):
         self._check_alone(self.module_)
         table, *_ = read_table(self, X, self.categorical_features, fitted=self._columns)
         n = len(table.numeric)
-        place = DTYPES[self.dtype], self._device()
-        return as_rows(self._columns, table, np.zeros(n), np.ones(n), *place)
+        some = next(self.module_.parameters())  # parameters may have been set since the fit
+        return as_rows(self._columns, table, np.zeros(n), np.ones(n), some.dtype, some.device)
 
     def _check_alone(self, module) -> None:
         for layer in module.layers:
@@ -264,7 +269,8 @@ CLOCK = Clock()
 def unchanged_on_failure(estimator):
     """Attributes as they were before, if what is done ends in an error or is interrupted.
 
-    A fitted estimator whose new fit fails stays the fitted one, in all of its parts.
+    A fitted estimator whose new fit fails keeps all fitted attributes; its parameters are the
+    user's.
     """
     before = dict(vars(estimator))
     try:

@@ -8,14 +8,14 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from ..._validation import refuse_missing
 from ..checks import check_option
 from ._base import BaseNeuralMoE
 from ._data import TabularObjective, passes
 from ._heads import CLASS_HEADS
-from ._tabular import CLOCK
+from ._tabular import CLOCK, unchanged_on_failure
 
 CALIBRATIONS = (None, "temperature")
 
@@ -137,8 +137,9 @@ class NeuralMoEClassifier(ClassifierMixin, BaseNeuralMoE):
         classes : array-like, optional
             All classes; needed in the first call where its rows do not have them all.
         """
-        self._given_classes = None if classes is None else np.unique(classes)
-        return self._partial_fit(X, y, sample_weight)
+        with unchanged_on_failure(self):
+            self._given_classes = None if classes is None else np.unique(classes)
+            return self._partial_fit(X, y, sample_weight)
 
     def fit(self, X, y, sample_weight=None):
         """Train on the rows of a table.
@@ -151,8 +152,9 @@ class NeuralMoEClassifier(ClassifierMixin, BaseNeuralMoE):
         sample_weight : array-like of shape (n,), optional
             A weight of 2 equals the row twice, a weight of 0 the row left out.
         """
-        self._given_classes = None
-        return super().fit(X, y, sample_weight)
+        with unchanged_on_failure(self):
+            self._given_classes = None
+            return super().fit(X, y, sample_weight)
 
     def _settings(self):
         settings = super()._settings()
@@ -176,6 +178,10 @@ class NeuralMoEClassifier(ClassifierMixin, BaseNeuralMoE):
             self._given_classes, self.classes_
         ):
             raise ValueError(f"classes differ from those of the first call, {self.classes_}.")
+        return self._codes_of(y)
+
+    def _codes_of(self, y) -> np.ndarray:
+        """The places of labels among the classes."""
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(
@@ -221,9 +227,8 @@ class NeuralMoEClassifier(ClassifierMixin, BaseNeuralMoE):
 
     def log_prob(self, X, y):
         """Log-probability of the given class of each row, shape (n,)."""
-        check_is_fitted(self)
-        column = self._check_target(y, first=False)
         log_proba = self.predict_log_proba(X)
+        column = self._codes_of(column_or_1d(y, warn=True))
         check_consistent_length(log_proba, column)
         return log_proba[np.arange(len(column)), column]
 

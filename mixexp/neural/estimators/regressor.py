@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.special import logsumexp, ndtr, ndtri
-from scipy.stats import norm
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array
 
@@ -14,6 +13,7 @@ from ._base import BaseNeuralMoE
 from ._columns import moments
 from ._heads import REGRESSION_HEADS
 
+GRID_BLOCK = 2_000_000  # numbers of a block of densities on a grid
 QUANTILE_STEPS = 60  # halvings of the bracket: a quantile is exact to rounding
 
 
@@ -153,7 +153,7 @@ class NeuralMoERegressor(RegressorMixin, BaseNeuralMoE):
         gate, means, scales = self._mixture(X)
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
         z = (y.reshape(len(means), 1, -1) - means) / scales
-        log_density = -(0.5 * z**2 + np.log(scales) + 0.5 * np.log(2 * np.pi)).sum(axis=2)
+        log_density = _log_normal(z, scales).sum(axis=2)
         return logsumexp(log_density, b=gate, axis=1)
 
     def predict_density(self, X, grid):
@@ -171,11 +171,15 @@ class NeuralMoERegressor(RegressorMixin, BaseNeuralMoE):
         """
         grid = check_array(grid, ensure_2d=False, dtype=np.float64, input_name="grid").ravel()
         gate, means, scales = self._mixture(X)
-        found = np.empty((*means[:, 0].shape, len(grid)))
-        for place, value in enumerate(grid):  # an array of (n, E, m, G) could be too large
-            density = norm.pdf(value, means, scales)
-            found[..., place] = np.einsum("ne,nem->nm", gate, density)
-        return found[:, 0] if self._flat else found
+        wide, spread = means[..., None], scales[..., None]
+        step = max(1, GRID_BLOCK // max(means.size, 1))
+        blocks = np.split(grid, range(step, len(grid), step))
+        found = [
+            np.einsum("ne,nemg->nmg", gate, np.exp(_log_normal((block - wide) / spread, spread)))
+            for block in blocks
+        ]
+        shaped = np.concatenate(found, axis=2)
+        return shaped[:, 0] if self._flat else shaped
 
     def predict_quantile(self, X, q):
         """Quantiles of the mixture: (n,) or (n, m); for several orders (n, len(q)) or (n, m, .)."""
@@ -223,6 +227,11 @@ class NeuralMoERegressor(RegressorMixin, BaseNeuralMoE):
 
     def _reading_loss(self, predictions, y):
         return float(np.mean((np.reshape(y, predictions.shape) - predictions) ** 2))
+
+
+def _log_normal(z, scales) -> np.ndarray:
+    """Log densities at standardised values."""
+    return -(0.5 * z**2 + np.log(scales) + 0.5 * np.log(2 * np.pi))
 
 
 def _quantile(gate, means, scales, order: float) -> np.ndarray:

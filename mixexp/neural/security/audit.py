@@ -53,7 +53,7 @@ def audit_batch_dependence(
         ``call(model, X)`` gives the answers, one entry of the first axis a row.
     training : bool
         Mode in which modules are audited. In training mode a copy is, and no row is alone in a
-        batch where the model has batch normalisation, which has no answer for one row.
+        batch where the model has batch normalisation, which may have no answer for one row.
     tolerance : float, optional
         Change, in units of the largest absolute answer, up to which answers are the same;
         1e-4, and more where answers are in half precision.

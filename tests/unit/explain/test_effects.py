@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
+from scipy.sparse import csr_array
 from scipy.stats import norm
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 
-from mixexp import ArrayDataset, MoEClassifier, MoERegressor
+from mixexp import ArrayDataset, MoEClassifier, MoERegressor, intervals, moe
 from mixexp.explain import fit_line, gate_surface, partial_effects
 from mixexp.explain.calibration import (
     class_calibration,
@@ -159,8 +160,10 @@ def test_arrays_and_frames_give_one_picture(frame) -> None:
     assert_allclose(first[0].mean, second[0].mean)
     a = X.assign(b=first[0].grid[3])
     assert_allclose(first[0].mean[3], named.predict(a).mean())
-    for ax in (plot_gate_regions(surfaces[0]), plot_partial_effects(first[0])):
-        assert ax.get_xlabel() in ("a", "b")
+    assert plot_gate_regions(surfaces[0]).get_xlabel() == "a"
+    assert plot_partial_effects(first[0]).get_xlabel() == "b"
+    sparse = fit_line(plain, csr_array(X.to_numpy()), "x2", y=y, size=5)
+    assert_allclose(sparse.mean, fit_line(named, X, "c", y=y, size=5).mean)
 
 
 def test_classes_are_shown_by_their_probabilities(frame) -> None:
@@ -171,6 +174,62 @@ def test_classes_are_shown_by_their_probabilities(frame) -> None:
     assert found.classes == ("down", "up") and found.mean.shape == (5, 2)
     assert_allclose(found.mean.sum(axis=1), 1)
     assert partial_effects(model, X, size=4)[0].mean.shape == (4, 2)
+    found = gate_surface(model, X, ["a", "b"], y=labels, size=4)
+    assert found.best_class.shape == (4, 4) and found.y_range is None
+    assert found.component.tolist() == model.responsibilities(X, labels).argmax(axis=1).tolist()
+
+
+@pytest.mark.parametrize("role", ["exposure", "trials", "offset", "groups"])
+def test_inputs_of_the_fit_decide_what_is_seen_of_the_rows(frame, role) -> None:
+    """Responsibilities use them, and targets are shown per unit."""
+    X, y = frame
+    rng = np.random.default_rng(1)
+    family = {"exposure": "poisson", "trials": "binomial"}.get(role, "gaussian")
+    units = rng.integers(5, 40, len(y)).astype(float)
+    if role == "exposure":
+        y = rng.poisson(units * np.exp(np.where(X["a"] > 0, 1.0, -1.0)))
+    elif role == "trials":
+        y = rng.binomial(units.astype(int), np.where(X["a"] > 0, 0.8, 0.3))
+    given = {"groups": np.repeat(np.arange(40), 3)} if role == "groups" else {role: units}
+    gate = "constant" if role == "groups" else "softmax"
+    model = MoERegressor(2, expert=family, gate=gate).fit(X, y, **given)
+    found = fit_line(model, X, "a", y=y, **given)
+    own = model.responsibilities(X, y, **given).argmax(axis=1)
+    assert found.component.tolist() == own.tolist()
+    if role == "offset":
+        assert found.y is None
+    else:
+        assert_allclose(found.y, y if role == "groups" else y / units)
+    surface = gate_surface(model, X, ["a", "b"], y=y, size=4, **given)
+    assert surface.component.tolist() == own.tolist()
+    wanted = None if found.y is None else (found.y.min(), found.y.max())
+    assert surface.y_range == wanted
+
+
+def test_rows_known_as_intervals_have_a_colour_and_no_place(frame) -> None:
+    X, y = frame
+    rounded = intervals(np.floor(y), np.floor(y) + 1)
+    model = MoERegressor(2).fit(X, rounded)
+    found = fit_line(model, X, "b", y=rounded)
+    assert found.y is None
+    assert found.component.tolist() == model.responsibilities(X, rounded).argmax(axis=1).tolist()
+
+
+def test_a_table_model_takes_targets_too(fitted) -> None:
+    model, raw = fitted
+    y = 3 * raw["x"].to_numpy()
+    assert fit_line(model, raw, "x", y=y).component.tolist() == [0] * len(raw)
+    with pytest.raises(TypeError, match="data frame of raw columns; got ndarray"):
+        fit_line(model, raw.to_numpy(), "x")
+
+
+@pytest.mark.parametrize("gate", ["softmax", "constant"])
+def test_of_many_columns_those_with_the_strongest_slopes_are_shown(gate) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, 45))
+    y = 2 * X[:, 44] + 0.1 * rng.normal(size=150)
+    found = partial_effects(MoERegressor(1, gate=gate).fit(X, y), X, limit=3)
+    assert len(found) == 3 and found[0].name == "x44"
 
 
 def test_what_cannot_be_shown_is_refused_in_words(frame) -> None:
@@ -178,8 +237,19 @@ def test_what_cannot_be_shown_is_refused_in_words(frame) -> None:
     model = MoERegressor(2).fit(X, y)
     with pytest.raises(ValueError, match="no column 'd'.*'a', 'b', 'c'"):
         fit_line(model, X, "d")
-    with pytest.raises(TypeError, match="got LinearRegression"):
+    with pytest.raises(ValueError, match="got LinearRegression"):
         partial_effects(LinearRegression().fit(X, y), X)
+    with pytest.raises(ValueError, match="got FormulaMoE"):
+        fit_line(moe("y ~ a | b", X.assign(y=y), n_experts=2), X, "a")
+    with pytest.raises(ValueError, match="fitted to a matrix"):
+        fit_line(MoERegressor(2).fit(X, np.c_[y, y]), X, "a")
+    for names in (["a"], ["a", "a"], ["a", "b", "c"], "ab"):
+        with pytest.raises(ValueError, match="two different columns"):
+            gate_surface(model, X, names)
+    with pytest.raises(ValueError, match="inconsistent numbers"):
+        fit_line(model, X, "a", y=y[:5], component=np.zeros(120))
+    with pytest.raises(ValueError, match="rows must be at least one"):
+        partial_effects(model, X, rows=0)
     with pytest.raises(NotFittedError):
         partial_effects(MoERegressor(2), X)
     with pytest.raises(ValueError, match="rows in memory; got ArrayDataset"):

@@ -99,7 +99,7 @@ def test_explanation_has_a_probability_of_every_class(iris) -> None:
     assert_allclose(own[table["n_rows"] > 0].sum(axis=1), 1)
 
 
-def test_log_prob_is_the_log_probability_of_the_given_class(iris) -> None:
+def test_log_prob_is_the_log_probability_of_the_given_class(iris, tmp_path) -> None:
     X, y = iris
     model = NeuralMoEClassifier(2, d_expert=4, training=SHORT).fit(X, y)
     own = model.predict_proba(X)[np.arange(len(y)), np.searchsorted(model.classes_, y)]
@@ -108,3 +108,9 @@ def test_log_prob_is_the_log_probability_of_the_given_class(iris) -> None:
         model.log_prob(X[:1], ["rose"])
     with pytest.raises(ValueError, match="inconsistent"):
         model.log_prob(X[:2], y[:3])
+    model.save(tmp_path / "model.mixexp")
+    copy = NeuralMoEClassifier.load(tmp_path / "model.mixexp")
+    assert_array_equal(copy.log_prob(X, y), model.log_prob(X, y))
+    with pytest.raises(ValueError, match="classes differ"):
+        model.partial_fit(X, y, classes=["other", *model.classes_])
+    assert_array_equal(copy.log_prob(X, y), model.log_prob(X, y))

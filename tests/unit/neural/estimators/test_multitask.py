@@ -88,6 +88,20 @@ def labels():
     return X, known
 
 
+def test_a_task_that_is_not_learned_to_the_end_leaves_the_model_as_it_was() -> None:
+    X, Y = problem(60)
+    model = MultiTaskMoERegressor(3, training=SHORT).fit(X, Y)
+    before = model.predict(X)
+
+    def stop(progress):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        model.set_params(training=Training(2, callback=stop)).add_task(X, Y[:, 0])
+    assert_array_equal(model.predict(X), before)
+    assert model.set_params(training=SHORT).add_task(X, Y[:, 0]).predict(X).shape == (60, 4)
+
+
 def test_classes_of_every_task_are_found() -> None:
     X, known = labels()
     model = MultiTaskMoEClassifier(4, training=LONG).fit(X, known)

@@ -175,13 +175,20 @@ def test_a_failed_fit_leaves_the_fitted_model_as_it_was() -> None:
             model.set_params(**settings).fit(other, y)
         assert_array_equal(model.predict(X), before)
         assert set(vars(model)) == attributes
+    first = NeuralMoERegressor(2, training=Training(3, callback=stop))
+    with pytest.raises(Stopped):
+        first.partial_fit(X, y)
+    assert not hasattr(first, "module_")
+    assert len(first.set_params(training=SHORT).partial_fit(X, y).loss_curve_) == 1
 
 
 def test_the_summary_says_what_was_fitted() -> None:
     X, y = frame()
     model = NeuralMoERegressor(2, router="top_k", training=SHORT).fit(X, y)
     text = model.summary()
-    assert "2 experts, TopKRouter, head 'mean'" in text
+    assert "2 experts, TopKRouter, MeanHead" in text
+    model.set_params(n_experts=5, head="density", dtype="float64")  # parameters, and no fit
+    assert model.summary() == text and model.predict(X).shape == y.shape
     assert "2 numeric, 1 categorical" in text
     total = sum(p.numel() for p in model.module_.parameters())
     experts = sum(p.numel() for p in model.module_.top.experts.parameters())
