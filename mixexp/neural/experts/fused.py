@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ..routing import Routing
+from .memory import empty
 from .mixing import combined_pairs
 from .runs import Layout, Pairs, pairs_of
 from .two_layer import TwoLayer, plain_two_layer
@@ -100,7 +101,7 @@ def _forward(x, experts: TwoLayer, layout: Layout, keep: bool) -> tuple[Tensor, 
     gathered = x.new_empty(layout.largest, x.shape[1])
     z, z_parts = _hidden(x, layout, [w.shape[-1] for w in first], keep)
     act, act_parts = _hidden(x, layout, [w.shape[-2] for w in second], keep)
-    y = x.new_empty(layout.n_rows, experts.w2.shape[-1])
+    y = empty(x, (layout.n_rows, experts.w2.shape[-1]))
     parts = zip(layout.unit.split(layout.sizes), z_parts, act_parts, layout.cut(y))
     for r, (unit, inner, value, out) in enumerate(parts):
         rows = torch.index_select(x, 0, unit, out=gathered.narrow(0, 0, len(unit)))
@@ -117,7 +118,7 @@ def _hidden(x, layout: Layout, widths: list[int], keep: bool) -> tuple[Tensor, l
     """Memory for what is between the matrices, and each run's part: the same one if not kept."""
     numbers = [size * width for size, width in zip(layout.sizes, widths)]
     if keep:
-        flat = x.new_empty(sum(numbers))
+        flat = empty(x, (sum(numbers),))
         return flat, layout.cut_flat(flat, widths)
     flat = x.new_empty(max(numbers, default=0))
     parts = zip(numbers, layout.runs, widths)
@@ -136,7 +137,7 @@ class _Backward:
         self.pairs, self.layout = pairs, layout
         self.to_x, self.to_weight, *self.to_tensors = wanted
         self.grads = [
-            torch.empty_like(tensor) if tensor is not None and want else None
+            empty(tensor, tensor.shape) if tensor is not None and want else None
             for tensor, want in zip(experts.tensors, self.to_tensors)
         ]
         # views need a tensor of the shape, written or not
@@ -162,7 +163,7 @@ class _Backward:
         _, backs = _hidden(x, layout, narrow, keep=False)
         _, scaled = _hidden(x, layout, narrow, keep=False)
         inner = backs if experts.n_parts == 1 else _hidden(x, layout, wide, keep=False)[1]
-        gx = x.new_empty(layout.n_rows, x.shape[1]) if self.to_x else None
+        gx = empty(x, (layout.n_rows, x.shape[1])) if self.to_x else None
         gx_parts = [None] * len(layout.runs) if gx is None else layout.cut(gx)
         dots = x.new_empty(layout.n_rows)
         to_w1, _, to_b1, _ = self.to_tensors
