@@ -20,6 +20,29 @@ LONG = (
     "check_sample_weight_equivalence_on_sparse_data",
 )
 
+# Checks whose outcome is made by gate and family: numbers of fits, and tables that strain them. The
+# others are about the class: its parameters, tags and messages, and what it refuses.
+OF_THE_MODEL = (
+    "check_class_weight_classifiers",
+    "check_classifiers_classes",
+    "check_classifiers_one_label",
+    "check_classifiers_train",
+    "check_decision_proba_consistency",
+    "check_estimator_sparse_array",
+    "check_estimators_dtypes",
+    "check_estimators_pickle",
+    "check_f_contiguous_array_estimator",
+    "check_fit2d_1feature",
+    "check_fit2d_1sample",
+    "check_fit_idempotent",
+    "check_methods_sample_order_invariance",
+    "check_methods_subset_invariance",
+    "check_pipeline_consistency",
+    "check_regressors_int",
+    "check_regressors_train",
+    "check_sample_weight_equivalence_on_dense_data",
+)
+
 
 def checks_of(estimators, names=None, *, long=True):
     """A parametrisation by (estimator, check).

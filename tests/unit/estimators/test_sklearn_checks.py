@@ -22,7 +22,7 @@ from mixexp import (
 from mixexp._component import EXPERTS, GATES
 from mixexp.experts import DistributionalExpert
 from tests.contracts.cases import TARGETS
-from tests.sklearn_checks import checks_of
+from tests.sklearn_checks import OF_THE_MODEL, checks_of
 
 TRIALS = 20
 FEW = {"start": MultiStart(n_starts=0.1, max_rounds=1), "solver": EM(max_passes=300)}
@@ -172,8 +172,8 @@ def test_scikit_learn_check_of_families_and_estimators(estimator, check):
 def diagonal():
     """Every family with one gate besides the default, classes with every gate.
 
-    All pairs share one class and its input checks; what differs between them, passes and M-steps,
-    is what the contract tests hold for the whole product.
+    All pairs share one class, whose parameters and input checks others test; what differs between
+    them, passes and M-steps, is what the contract tests hold for the whole product.
     """
     default = next(iter(GATES))
     gates = [gate for gate in GATES if gate != default]
@@ -192,6 +192,6 @@ def test_scikit_learn_check_of_the_defaults(estimator, check):
 
 
 @pytest.mark.slow
-@checks_of(diagonal())
+@checks_of(diagonal(), OF_THE_MODEL)
 def test_scikit_learn_check_of_other_gates(estimator, check):
     check(estimator)
