@@ -8,7 +8,11 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, column_or_1d
+from sklearn.utils.validation import (
+    assert_all_finite,
+    check_consistent_length,
+    column_or_1d,
+)
 
 from ..._validation import refuse_missing
 from ..checks import check_option
@@ -169,8 +173,10 @@ class NeuralMoEClassifier(ClassifierMixin, BaseNeuralMoE):
 
     def _check_target(self, y, *, first):
         y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
         refuse_missing(y)
+        if y.dtype.kind == "f":
+            assert_all_finite(y, input_name="y")
+        check_classification_targets(y)
         if first:
             given = self._given_classes
             self.classes_ = np.unique(y) if given is None else given

@@ -114,3 +114,13 @@ def test_log_prob_is_the_log_probability_of_the_given_class(iris, tmp_path) -> N
     with pytest.raises(ValueError, match="classes differ"):
         model.partial_fit(X, y, classes=["other", *model.classes_])
     assert_array_equal(copy.log_prob(X, y), model.log_prob(X, y))
+
+
+def test_labels_that_are_missing_or_infinite_are_refused(iris) -> None:
+    X = iris[0]
+    for value, text in ((np.inf, "y contains infinity"), (np.nan, "y contains NaN")):
+        y = np.zeros(len(X))
+        y[3:9] = 1.0
+        y[5] = value
+        with pytest.raises(ValueError, match=text):
+            NeuralMoEClassifier(2, training=SHORT).fit(X, y)
