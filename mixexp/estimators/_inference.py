@@ -103,10 +103,12 @@ class InferenceMixin:
             _check_blocks(X, given, covariance, weights)
             fitted = self._fitted_model(self._blocked_rows(X), None)
             return infer(fitted, covariance, reference=reference, hold=hold)
-        if X is None or y is None:
+        if X is None:
             raise ValueError(
                 "a fitted model does not keep the rows: call inference(X, y) with those of the fit."
             )
+        if y is None:
+            raise ValueError("inference needs y, the target of the fit, beside X.")
         rows = self._rows(X, y, **inputs)
         weight = self._weights(check_weight(sample_weight, rows.X), y)
         rows = rows._replace(weight=weight, prior=self._prior(expert_prior, rows.n))
